@@ -1,0 +1,44 @@
+"""What can go wrong, named by who must act. The class decides retry, record and exit code (docs/operations.md)."""
+
+# Exit codes of every command, after sysexits where they fit; 2 (wrong usage) is click's own.
+EXIT_DONE = 0
+EXIT_SOME_FAILED = 1
+EXIT_UNAVAILABLE = 69
+EXIT_CANNOT_WRITE = 73
+EXIT_TRY_AGAIN = 75
+EXIT_CONFIG = 78
+
+
+class ConfigError(Exception):
+    """The operator must act. `faults` holds one `file:line:column: key: message` per fault, all of them at once."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
+
+
+class Rejected(Exception):
+    """Nobody can act: these bytes will never become a picture here. Recorded with its reason, tried again only when the file changes."""
+
+
+class Incomplete(Rejected):
+    """The file ends too early. It may still be arriving: the service waits for it to change before it believes this."""
+
+
+class Retryable(Exception):
+    """Time must act: the disk is full, the share is gone, the file is locked. Tried again by itself, later and later."""
+
+
+class CannotWrite(Retryable):
+    """Retryable, and about the place where results go; the enhance command ends with its own exit code for it."""
+
+
+class OutOfMemory(Retryable):
+    """A tile did not fit into memory. The picture starts again with a fresh plan of smaller tiles."""
+
+
+class Unavailable(Exception):
+    """The operator must act: a network or a provider that was asked for is not there, or is not the one on its card."""

@@ -1,0 +1,234 @@
+"""What travels through the pipeline, in the order in which it is made. Frozen; paths are absolute.
+
+Sighting -> Settled -> Job (or Skip) -> Picture -> Findings -> Picture -> Verdict -> Staged -> Written.
+All but Picture are plain data that may cross to another process.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["done", "unchanged", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A file's identity as far as one stat can tell. It notices change and saves hashing; it never decides."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A name was seen below a watched folder, by an event or by a scan."""
+
+    root: Path
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A regular file that has been quiet for long enough."""
+
+    root: Path
+    path: Path
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What to do to a picture: a built-in mode, as adjusted by the config, a rule or the command line.
+
+    network: name of a card in models/cards.yaml. strength: 0 leaves the picture as it is, 1 is the network's
+    full answer. choose: the network runs only when look finds something for it to do (mode auto).
+    """
+
+    name: str
+    network: str
+    strength: float = 1.0
+    choose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a result is written. `name` is a template over {stem}, {ext} and {mode}.
+
+    existing: what happens when the name is taken by a file that is not ours (number: a free name with a number;
+    conflict: nothing is written and the photo is reported). unchanged: what happens to a photo that needs
+    nothing (copy: its bytes are copied; skip: nothing is written).
+    """
+
+    format: Literal["keep", "jpeg", "png"] = "keep"
+    quality: int = 92
+    name: str = "{stem}{ext}"
+    existing: Literal["number", "conflict"] = "number"
+    metadata: Literal["keep", "strip"] = "keep"
+    mtime: Literal["keep", "now"] = "keep"
+    unchanged: Literal["copy", "skip"] = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused from the header alone, before decoding."""
+
+    max_megapixels: float = 250.0
+    max_file_mb: float = 1024.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a job may use of the machine. device: auto or cpu. threads: 0 means all cores."""
+
+    device: str = "auto"
+    threads: int = 0
+    memory_limit_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that turns one file into one result; plain data for a worker process.
+
+    target: the destination by the rules, before any number is added to its name. temporary: where the worker
+    stages the result, in the target's folder. known_content: SHA-256 of the bytes that the ledger has a good
+    result for under the same recipe, so that a touched or re-sent file is not enhanced twice.
+    """
+
+    source: Path
+    fingerprint: Fingerprint
+    target: Path
+    temporary: Path
+    mode: Mode
+    output: Output
+    limits: Limits
+    engine: Engine
+    recipe: str
+    known_content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A file that is not to be enhanced, and why, in a user's words."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What look saw. Sigmas in 8-bit levels and pixels; shares in percent; None where it could not be told.
+
+    limits: what cannot be brought back, in plain words.
+    """
+
+    megapixels: float
+    noise_sigma: float
+    blur_sigma: float | None
+    blockiness: float
+    jpeg_quality: int | None
+    clipped_percent: float
+    limits: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """The `found` object of the JSON contract."""
+        return {
+            "megapixels": round(self.megapixels, 2),
+            "noise_sigma": round(self.noise_sigma, 1),
+            "blur_sigma": None if self.blur_sigma is None else round(self.blur_sigma, 2),
+            "blockiness": round(self.blockiness, 2),
+            "jpeg_quality": self.jpeg_quality,
+            "clipped_percent": round(self.clipped_percent, 2),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One network over one region, with the reason that a person reads in explain."""
+
+    model: str
+    digest: str
+    region: Literal["all"]
+    strength: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardResult:
+    """One check of the result against the original: value within limit, or not."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one photo: the JSON object that `enhance --json` prints and the ledger keeps."""
+
+    source: Path
+    status: Status
+    mode: str
+    output: Path | None = None
+    reason: str | None = None
+    found: dict[str, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    limits: tuple[str, ...] = ()
+    guards: tuple[GuardResult, ...] = ()
+    width: int = 0
+    height: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_rss_mb: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values in the order of the contract."""
+        return {
+            "source": str(self.source),
+            "output": None if self.output is None else str(self.output),
+            "status": self.status,
+            "mode": self.mode,
+            "reason": self.reason,
+            "found": self.found,
+            "steps": [
+                {"model": s.model, "digest": s.digest, "region": s.region, "strength": s.strength, "reason": s.reason}
+                for s in self.steps
+            ],
+            "limits": list(self.limits),
+            "guards": [
+                {"name": g.name, "value": round(g.value, 3), "limit": g.limit, "passed": g.passed} for g in self.guards
+            ],
+            "width": self.width,
+            "height": self.height,
+            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
+            "peak_rss_mb": self.peak_rss_mb,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A complete result, synced under its temporary name, that nobody can see yet.
+
+    temporary is None when there is nothing to publish: the photo needed nothing and is not to be copied, or the
+    bytes are those that the ledger already has a result for (`repeated`). content: SHA-256 of the source's bytes;
+    digest, size: of the staged file.
+    """
+
+    job: Job
+    content: str
+    verdict: Verdict
+    temporary: Path | None = None
+    digest: str | None = None
+    size: int = 0
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A published result; its name is durable."""
+
+    path: Path
+    digest: str
+    size: int

@@ -1,0 +1,150 @@
+"""Train one mode's network: `python -m training.train general --data FOLDER`.
+
+Checkpoints every few minutes into runs/MODE/; started again with the same arguments it goes on where it
+stopped, with the same samples it would have seen. The learning rate is constant and then falls to zero
+(`decay_from`), so a run can be made shorter or longer until the fall begins without changing what came before.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor, nn
+
+from training.data import Patches, pictures_of
+from training.degrade import compressed, rounded
+from training.net import UNet
+
+HERE = Path(__file__).parent
+CHECKPOINT_SECONDS = 180.0
+
+
+def recipe_of(mode: str) -> dict[str, Any]:
+    recipes = yaml.safe_load((HERE / "recipes.yaml").read_text())
+    if mode not in recipes:
+        raise SystemExit(f"no recipe named {mode!r} in {HERE / 'recipes.yaml'}; it has: {', '.join(recipes)}")
+    return dict(recipes[mode])
+
+
+def rate_at(step: int, recipe: dict[str, Any]) -> float:
+    """Warm-up, plateau, straight fall to zero."""
+    warm = min(1.0, (step + 1) / recipe["warmup_steps"])
+    start = recipe["decay_from"] * recipe["steps"]
+    fall = 1.0 if step < start else max(0.0, 1 - (step - start) / (recipe["steps"] - start))
+    return float(recipe["rate"] * warm * fall)
+
+
+def held_out_pairs(data: Path, recipe: dict[str, Any]) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """Crops of pictures that training never sees, with fixed damage: the curve in the log. Not a test set."""
+    pairs: dict[str, list[tuple[Tensor, Tensor]]] = {"sigma15": [], "sigma50": [], "jpeg10": [], "jpeg30": [], "clean": []}
+    for name, count in recipe["held_out"].items():
+        for number, path in enumerate(pictures_of(data / name)[-count:]):
+            clean = np.asarray(Image.open(path).convert("RGB").crop((64, 64, 320, 320)), dtype=np.float32) / 255
+            for kind, members in pairs.items():
+                rng = np.random.default_rng((number, len(kind)))
+                if kind.startswith("sigma"):
+                    dirty = rounded(clean + rng.standard_normal(clean.shape, dtype=np.float32) * int(kind[5:]) / 255)
+                elif kind.startswith("jpeg"):
+                    dirty = compressed(clean, rng, (int(kind[4:]), int(kind[4:])), 0.0, 0.0)
+                else:
+                    dirty = clean
+                members.append(tuple(torch.from_numpy(p.transpose(2, 0, 1).copy())[None] for p in (dirty, clean)))  # type: ignore[arg-type]
+    return pairs
+
+
+@torch.no_grad()
+def figures(net: nn.Module, pairs: dict[str, list[tuple[Tensor, Tensor]]]) -> str:
+    """PSNR in dB per kind of damage."""
+    out = []
+    for kind, members in pairs.items():
+        psnr = [-10 * torch.log10((net(dirty).clamp(0, 1) - clean).square().mean() + 1e-10) for dirty, clean in members]
+        out.append(f"{kind} {torch.stack(psnr).mean():.2f}")
+    return "  ".join(out)
+
+
+def train(mode: str, data: Path, runs: Path, threads: int, from_weights: Path | None) -> None:
+    recipe = recipe_of(mode)
+    torch.set_num_threads(threads)
+    torch.manual_seed(recipe["seed"])
+    net = UNet(**recipe["network"]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(net.parameters(), lr=recipe["rate"], weight_decay=1e-4, betas=(0.9, 0.99))
+    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    step, folder = 0, runs / mode
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "last.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        average, step = state["average"], state["step"]
+        print(f"resumed at step {step}", flush=True)
+    elif from_weights is not None:
+        from training.export import weights_of
+
+        net.load_state_dict(weights_of(from_weights, net))
+        average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+    batch = recipe["batch"]
+    samples = Patches(data, recipe, (recipe["steps"] - step) * batch, first=step * batch)
+    loader = torch.utils.data.DataLoader(samples, batch_size=batch, num_workers=1, prefetch_factor=8)
+    pairs = held_out_pairs(data, recipe)
+    judge = UNet(**recipe["network"]).eval()
+    saved_at = reported_at = time.monotonic()
+    losses: list[float] = []
+
+    for dirty, clean in loader:
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(step, recipe)
+        dirty = dirty.to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            correction = net(dirty) - dirty
+        # the sum is taken in float32: in bfloat16 the picture itself would lose its low bits
+        loss = (dirty + correction.float() - clean).abs().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+        optimiser.step()
+        step += 1
+        blend = min(recipe["ema"], (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in net.state_dict().items():
+                average[name].lerp_(value, 1 - blend)
+        losses.append(float(loss.detach()))
+
+        now = time.monotonic()
+        if now - saved_at > CHECKPOINT_SECONDS or step == recipe["steps"]:
+            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "average": average, "step": step}
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+            saved_at = now
+        if step % 500 == 0 or step == recipe["steps"]:
+            judge.load_state_dict(average)
+            seconds = (now - reported_at) / 500
+            print(
+                f"step {step}  rate {rate_at(step, recipe):.2e}  loss {np.mean(losses):.5f}  {figures(judge, pairs)}"
+                f"  {seconds:.3f} s/step",
+                flush=True,
+            )
+            losses.clear()
+            reported_at = time.monotonic()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode")
+    parser.add_argument("--data", type=Path, required=True, help="folder of training pictures (photo/, face/, text/)")
+    parser.add_argument("--runs", type=Path, default=HERE / "runs", help="checkpoints (default: training/runs)")
+    parser.add_argument("--threads", type=int, default=1, help="one, unless nothing else runs: two contended threads are ten times slower")
+    parser.add_argument("--from-weights", type=Path, help="an exported .onnx of the same shape to start from")
+    given = parser.parse_args()
+    train(given.mode, given.data, given.runs, given.threads, given.from_weights)
+
+
+if __name__ == "__main__":
+    main()

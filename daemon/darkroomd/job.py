@@ -92,20 +92,23 @@ class Engine:
 class Job:
     """Everything that turns one file into one result; plain data for a worker process.
 
-    target: the destination by the rules, before any number is added to its name. temporary: where the worker
-    stages the result, in the target's folder. known_content: SHA-256 of the bytes that the ledger has a good
-    result for under the same recipe, so that a touched or re-sent file is not enhanced twice.
+    root: the watched folder. target: the destination by the rules, before any number is added to its name.
+    recipe: SHA-256 over everything that shapes the result (mode, network digests, output settings). temporary:
+    where the result is staged, in the target's folder; the claim sets it. known_content: SHA-256 of the bytes
+    that the ledger has a good result for under the same recipe, so that a touched or re-sent file is not
+    enhanced twice.
     """
 
+    root: Path
     source: Path
     fingerprint: Fingerprint
     target: Path
-    temporary: Path
     mode: Mode
     output: Output
     limits: Limits
     engine: Engine
     recipe: str
+    temporary: Path | None = None
     known_content: str | None = None
 
 

@@ -40,5 +40,9 @@ class OutOfMemory(Retryable):
     """A tile did not fit into memory. The picture starts again with a fresh plan of smaller tiles."""
 
 
+class BadResult(Exception):
+    """Nobody can act: a network's answer cannot be used (not numbers). The photo fails with the reason; nothing is published."""
+
+
 class Unavailable(Exception):
     """The operator must act: a network or a provider that was asked for is not there, or is not the one on its card."""

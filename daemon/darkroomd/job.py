@@ -4,7 +4,7 @@ Sighting -> Settled -> Job (or Skip) -> Picture -> Findings -> Picture -> Verdic
 All but Picture are plain data that may cross to another process.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,6 +118,41 @@ class Skip:
 
     path: Path
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded photo, upright; the one noun that stays inside its process.
+
+    pixels: numpy (height, width, 1 or 3), uint8 or uint16, in the file's own colour space. alpha: (height, width, 1)
+    of the same dtype, or None. tags: the file's metadata as picture.encode wants it. jpeg_quality: of its last save,
+    None for other formats. subsampled: whether its colour was stored at half resolution. notes: what was not kept.
+    (`Any`, because the service's own process knows nouns and must stay small: it never loads numpy.)
+    """
+
+    pixels: Any
+    alpha: Any | None
+    format: str
+    tags: dict[str, Any] = field(repr=False)
+    jpeg_quality: int | None = None
+    subsampled: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def megapixels(self) -> float:
+        return self.width * self.height / 1e6
+
+    def with_pixels(self, pixels: Any) -> "Picture":
+        """The same photo with other pixels of the same size."""
+        return replace(self, pixels=pixels)
 
 
 @dataclass(frozen=True, slots=True)

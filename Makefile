@@ -1,0 +1,99 @@
+# make run     everything it takes to see it work: set-up, sample photos, the service in the foreground
+# make test    everything it takes to trust it: set-up, linters, types, Rust and Python tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := Cargo.toml Cargo.lock $(wildcard core_rs/Cargo.toml core_rs/src/*.rs)
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: run test lint format bench quality pictures train wheel witnesses clean
+
+run: $(VENV)/.ready
+	$(BIN)/python examples/sample_photos.py
+	$(BIN)/darkroomd run --config examples/config.yaml
+
+test: $(VENV)/.ready-dev witnesses lint
+	cargo test --workspace --quiet
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage combine --quiet --append 2>/dev/null || true
+	$(BIN)/coverage report --fail-under=90
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest darkroomd._core
+	@if cargo clippy --version >/dev/null 2>&1; then \
+	  echo cargo clippy; cargo clippy --workspace --all-targets --quiet -- -D warnings; \
+	else echo "skipped: clippy (rustup component add clippy)"; fi
+	@if cargo fmt --version >/dev/null 2>&1; then \
+	  echo cargo fmt --check; cargo fmt --all --check; \
+	else echo "skipped: rustfmt (rustup component add rustfmt)"; fi
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	cargo fmt --all
+
+# speed: ratios in one run; quality: every figure on the committed networks. Both rewrite benchmarks/RESULTS.md.
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.speed
+
+quality: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.quality
+
+pictures: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.pictures
+
+# make train MODE=general DATA=/path/to/pictures
+MODE ?= general
+DATA ?= ../shared/data/train
+train: .venv-train/.ready
+	.venv-train/bin/python -m training.train $(MODE) --data $(DATA)
+	.venv-train/bin/python -m training.export $(MODE) --data $(DATA)
+
+wheel: $(VENV)/.ready-dev
+	$(BIN)/maturin build --release --out dist
+
+# ---------------------------------------------------------------------------------------------- set-up
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "darkroomd needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
+	@command -v cargo >/dev/null || { echo "darkroomd needs Rust 1.85 or newer (cargo is not on the PATH)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	  rm -rf $(VENV); echo "Python's venv module is missing: installing Debian's python3-venv"; \
+	  $(call as_root,apt-get install -y -q python3-venv) && $(PYTHON) -m venv $(VENV); } || \
+	  { rm -rf $(VENV); echo "run: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.ready: $(VENV)/bin/python pyproject.toml constraints.txt $(CORE)
+	$(BIN)/pip install --quiet maturin
+	$(BIN)/maturin develop --release --quiet --extras cpu
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/maturin develop --release --quiet --extras cpu,dev
+	@touch $@
+
+.venv-train/.ready: training/requirements.txt
+	$(PYTHON) -m venv .venv-train
+	PIP_CONSTRAINT= .venv-train/bin/pip install --quiet -r training/requirements.txt
+	@touch $@
+
+# Debian packages that tests use as independent witnesses: installed where we may, else named.
+WITNESSES := exiftool:libimage-exiftool-perl strace:strace
+define as_root
+if [ "$$(id -u)" = 0 ]; then $(1); elif sudo -n true 2>/dev/null; then sudo $(1); else false; fi
+endef
+
+witnesses:
+	@missing=""; for pair in $(WITNESSES); do \
+	  command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
+	[ -z "$$missing" ] || ( $(call as_root,sh -c "apt-get update -q && apt-get install -y -q $$missing") >/dev/null 2>&1 ) || \
+	  echo "tests that need these will be skipped; to run them: apt-get install$$missing"
+
+clean:
+	rm -rf $(VENV) .venv-train target dist daemon/darkroomd/*.so

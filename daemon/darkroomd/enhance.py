@@ -1,0 +1,109 @@
+"""Which networks a picture gets, and the picture that comes out: tiles through networks, blended by strength."""
+
+import math
+
+import numpy as np
+
+from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles
+from darkroomd.errors import BadResult, OutOfMemory
+from darkroomd.job import Engine, Findings, Mode, Picture, Step
+from darkroomd.models import Card, Network, cards, network
+
+# `choose` runs the network when one of these is reached; below, a reader at 100 % zoom sees nothing to mend
+NOISE_WORTH_REMOVING_SIGMA = 2.5
+BLOCKS_WORTH_REMOVING = 1.12
+JPEG_WORTH_CLEANING_QUALITY = 75
+BLUR_WORTH_SHARPENING_SIGMA = 0.9
+
+# what a process holds besides one tile's activations: interpreter, libraries, networks (measured on 8-bit JPEGs)
+RESIDENT_MB = 160
+
+
+def steps_for(findings: Findings, mode: Mode) -> tuple[Step, ...]:
+    """The networks to run, in order, each with its reason; empty when the picture is to be left alone."""
+    card = _card(mode.network)
+    reason = _need(findings) if mode.choose else f"mode {mode.name}"
+    if reason is None or mode.strength == 0:
+        return ()
+    return (Step(card.name, card.digest, "all", mode.strength, reason),)
+
+
+def _need(findings: Findings) -> str | None:
+    needs = []
+    if findings.noise_sigma >= NOISE_WORTH_REMOVING_SIGMA:
+        needs.append(f"noise (sigma {findings.noise_sigma:.1f})")
+    if findings.blockiness >= BLOCKS_WORTH_REMOVING:
+        needs.append("JPEG blocks")
+    elif findings.jpeg_quality is not None and findings.jpeg_quality < JPEG_WORTH_CLEANING_QUALITY:
+        needs.append(f"JPEG at quality {findings.jpeg_quality}")
+    if findings.blur_sigma is not None and findings.blur_sigma >= BLUR_WORTH_SHARPENING_SIGMA:
+        needs.append(f"softness (sigma {findings.blur_sigma:.1f} px)")
+    return ", ".join(needs) or None
+
+
+def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine) -> Picture:
+    """The picture after `steps`; its input is left as it was.
+
+    OutOfMemory when even the smallest tiles do not fit, BadResult when a network answers with something that is
+    not a number. Alpha passes through.
+    """
+    pixels = picture.pixels
+    for step in steps:
+        restored = _through(network(step.model, engine), pixels, engine)
+        pixels = restored if step.strength == 1 else mix(pixels, restored, step.strength)
+    return picture.with_pixels(pixels)
+
+
+def _through(net: Network, pixels: np.ndarray, engine: Engine) -> np.ndarray:
+    plan: TilePlan | None = tile_plan(net.card, pixels.shape[1], pixels.shape[0], engine)
+    while plan is not None:
+        try:
+            return _assembled(net, pixels, plan)
+        except OutOfMemory as error:
+            shortage = error
+            plan = plan.smaller()  # from the start: a plan is never patched half-way
+    raise shortage
+
+
+def _assembled(net: Network, pixels: np.ndarray, plan: TilePlan) -> np.ndarray:
+    canvas = Canvas(plan, pixels.shape[2], pixels.dtype.name, net.card.scale)
+    scale = net.card.scale
+    out = np.empty((plan.height * scale, plan.width * scale, pixels.shape[2]), pixels.dtype)
+    tile = np.empty((1, 3, plan.tile_height, plan.tile_width), np.float32)
+    done = 0
+    for index in range(len(plan)):
+        cut(pixels, plan, index, tile)
+        try:
+            canvas.add(index, net.run(tile))
+        except ValueError as error:
+            raise BadResult(f"network {net.card.name}: {error}") from error
+        if ready := canvas.rows_ready():
+            out[done : done + ready] = canvas.take()
+            done += ready
+    return out
+
+
+def tile_plan(card: Card, width: int, height: int, engine: Engine) -> TilePlan:
+    """How a picture of this size is cut: the card's tile, or a smaller one where the memory limit asks for it."""
+    return plan_tiles(width, height, _tile_side(card, engine), card.halo, card.blend, card.multiple_of)
+
+
+def _tile_side(card: Card, engine: Engine) -> int:
+    if not engine.memory_limit_mb:
+        return card.tile
+    room_mb = max(0, engine.memory_limit_mb - RESIDENT_MB)
+    side = math.isqrt(int(room_mb * 1e6 / card.memory_bytes_per_pixel))
+    least = 4 * (card.halo + card.blend)
+    return max(least, min(card.tile, side))
+
+
+def peak_memory_mb(card: Card, width: int, height: int, engine: Engine, bytes_per_pixel: int) -> float:
+    """What `enhanced` will need at most, for explain: a tile's activations, the picture before and after."""
+    plan = tile_plan(card, width, height, engine)
+    tile_mb = plan.tile_width * plan.tile_height * card.memory_bytes_per_pixel / 1e6
+    pictures_mb = (1 + card.scale**2) * width * height * bytes_per_pixel / 1e6
+    return RESIDENT_MB + tile_mb + pictures_mb
+
+
+def _card(name: str) -> Card:
+    return cards()[name]

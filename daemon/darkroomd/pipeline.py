@@ -1,0 +1,125 @@
+"""One photo from end to end: the calls in order. Runs in a worker process; logs nothing, publishes nothing."""
+
+import hashlib
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from darkroomd.enhance import enhanced, steps_for
+from darkroomd.errors import BadResult, Retryable
+from darkroomd.guard import guards
+from darkroomd.job import Findings, Job, Picture, Staged, Step, Verdict
+from darkroomd.look import findings
+from darkroomd.picture import check_file, decoded, encode, fingerprint_of, opened
+from darkroomd.write import discard, stage
+
+NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
+
+
+def run(job: Job) -> Staged:
+    """Open, look, enhance, guard, stage: what became of the photo, and the complete file that waits to be published.
+
+    Only a result that passed every guard is staged. Rejected when the file can never become a picture, Retryable
+    when time may help, Unavailable when a network is missing; nothing is left behind in any of these cases.
+    """
+    timer = Timer()
+    descriptor = opened(job.source)
+    try:
+        with timer("read"):
+            content = hashlib.file_digest(os.fdopen(os.dup(descriptor), "rb"), "sha256").hexdigest()
+        _still_the_same(job, descriptor)
+        if content == job.known_content:
+            return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name), repeated=True)
+        with timer("decode"):
+            picture = decoded(descriptor, job.limits)
+        _still_the_same(job, descriptor)
+        with timer("look"):
+            found = findings(picture)
+        steps = steps_for(found, job.mode)
+        verdict = _verdict(job, picture, found, steps)
+        if not steps:
+            return _left_alone(job, content, verdict, picture, descriptor, timer)
+        try:
+            with timer("enhance"):
+                result = enhanced(picture, steps, job.engine)
+        except BadResult as error:
+            return Staged(job, content, timer.on(replace(verdict, status="failed", reason=str(error))))
+        with timer("guard"):
+            checks = guards(picture, result)
+        verdict = replace(verdict, guards=checks, width=result.width, height=result.height)
+        if tripped := [check for check in checks if not check.passed]:
+            why = ", ".join(f"{check.name} {check.value:.1f} (limit {check.limit:g})" for check in tripped)
+            failed = replace(verdict, status="failed", reason=f"the result did not pass the checks: {why}")
+            return Staged(job, content, timer.on(failed))
+        return _staged(job, content, verdict, timer, lambda out: encode(result, job.output, out))
+    finally:
+        os.close(descriptor)
+
+
+def _left_alone(job: Job, content: str, verdict: Verdict, picture: Picture, descriptor: int, timer: "Timer") -> Staged:
+    """A good photo: its bytes are copied, or nothing is written, by config. Only another format makes it be written anew."""
+    verdict = replace(verdict, status="unchanged", reason=NOTHING_TO_IMPROVE if job.mode.choose else "strength is 0")
+    if job.output.unchanged == "skip":
+        return Staged(job, content, timer.on(verdict))
+    if job.output.format in ("keep", picture.format):
+        return _staged(job, content, verdict, timer, lambda out: _copied(descriptor, out))
+    return _staged(job, content, verdict, timer, lambda out: encode(picture, job.output, out))
+
+
+def _staged(job: Job, content: str, verdict: Verdict, timer: "Timer", save: Callable[[int], None]) -> Staged:
+    assert job.temporary is not None
+    with timer("write"):
+        digest, size = stage(job, save)
+        if verdict.status == "done":
+            try:
+                check_file(job.temporary, verdict.width, verdict.height)
+            except Retryable:
+                discard(job.temporary)
+                raise
+    return Staged(job, content, timer.on(verdict), job.temporary, digest, size)
+
+
+def _copied(source: int, target: int) -> None:
+    with os.fdopen(os.dup(source), "rb") as bytes_in, os.fdopen(os.dup(target), "wb") as bytes_out:
+        bytes_in.seek(0)
+        shutil.copyfileobj(bytes_in, bytes_out, 1 << 20)
+
+
+def _still_the_same(job: Job, descriptor: int) -> None:
+    if fingerprint_of(descriptor) != job.fingerprint:
+        raise Retryable("the file changed while it was being read")
+
+
+def _verdict(job: Job, picture: Picture, found: Findings, steps: tuple[Step, ...]) -> Verdict:
+    return Verdict(
+        source=job.source,
+        status="done",
+        mode=job.mode.name,
+        found=found.facts(),
+        steps=steps,
+        limits=found.limits + picture.notes,
+        width=picture.width,
+        height=picture.height,
+    )
+
+
+class Timer:
+    """Seconds per stage, for the verdict: `with timer("decode"): ...`, then `timer.on(verdict)`."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._seconds[stage] = time.perf_counter() - began
+
+    def on(self, verdict: Verdict) -> Verdict:
+        """The verdict with its times and this process's peak memory so far."""
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        return replace(verdict, seconds=dict(self._seconds), peak_rss_mb=peak_mb)

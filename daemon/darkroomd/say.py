@@ -1,0 +1,42 @@
+"""What a person reads: a verdict in a line, findings and plans in sentences."""
+
+from pathlib import Path
+
+from darkroomd.job import Step, Verdict
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """One finished photo: what was found, what was done, how long it took."""
+    name = verdict.source.name
+    seconds = sum(verdict.seconds.values())
+    if verdict.status == "done":
+        where = "" if verdict.output is None else f" -> {near(verdict.output)}"
+        return f"{name}{where}  {found_words(verdict)}; {steps_words(verdict.steps)}; {seconds:.1f} s"
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    return f"{name}  {verdict.status}{reason}"
+
+
+def found_words(verdict: Verdict) -> str:
+    """`12.2 megapixels, noise 14.2, blur 0.8 px, JPEG 55`: only what was measured."""
+    found = verdict.found
+    words = [f"{found['megapixels']:g} megapixels"] if found.get("megapixels") is not None else []
+    if found.get("noise_sigma") is not None:
+        words.append(f"noise {found['noise_sigma']:g}")
+    if found.get("blur_sigma"):
+        words.append(f"blur {found['blur_sigma']:g} px")
+    if found.get("jpeg_quality") is not None:
+        words.append(f"JPEG {found['jpeg_quality']}")
+    return ", ".join(words)
+
+
+def steps_words(steps: tuple[Step, ...]) -> str:
+    """`general at 0.7 against noise (sigma 14.2)` for each step."""
+    return ", ".join(f"{step.model} at {step.strength:g} for {step.reason}" for step in steps) or "left as it is"
+
+
+def near(path: Path) -> Path:
+    """The path as seen from the working folder, where that is shorter."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

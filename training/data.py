@@ -48,8 +48,13 @@ class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.recipe["seed"], self.first + index))
         clean = self._clean_patch(rng)
-        dirty = damaged(clean, rng, self.recipe["damage"])
+        dirty = damaged(clean, rng, self._damage(index))
         return tuple(torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))) for p in (dirty, clean))  # type: ignore[return-value]
+
+    def _damage(self, index: int) -> dict[str, Any]:
+        later = self.recipe.get("later")
+        changed = later is not None and self.first + index >= later["from_step"] * self.recipe["batch"]
+        return dict((later if changed else self.recipe)["damage"])
 
     def _clean_patch(self, rng: np.random.Generator) -> Patch:
         which = rng.choice(len(self.sources), p=self.shares)

@@ -1,6 +1,8 @@
 """What a person reads: a verdict in a line, findings and plans in sentences."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from darkroomd.job import Step, Verdict
 
@@ -40,3 +42,38 @@ def near(path: Path) -> Path:
         return path.relative_to(Path.cwd())
     except ValueError:
         return path
+
+
+def explanation_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """`explain` for people: one screen for a photo. `facts` is Explanation.as_json()."""
+    yield facts["source"]
+    yield f"  rule      {facts['rule']}, mode {facts['mode']}"
+    if facts["refused"]:
+        yield f"  refused   {facts['refused']}"
+        return
+    yield f"  picture   {facts['width']}×{facts['height']}"
+    yield "  found     " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts["found"].items() if value is not None)
+    for step in facts["steps"]:
+        yield f"  would do  {step['model']} at strength {step['strength']:g}: {step['reason']}"
+    if not facts["steps"]:
+        yield "  would do  nothing: the photo is good as it is"
+    for limit in facts["limits"]:
+        yield f"  limit     {limit}"
+    if facts["target"]:
+        yield f"  result    {facts['target']}"
+    yield f"  forecast  {facts['seconds']:.1f} s, {facts['memory_mb']} MB"
+
+
+def status_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """`status` for people. `facts` is what status_of gives."""
+    counts = facts["counts"]
+    yield ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing seen yet"
+    if facts["photos_per_hour"]:
+        yield f"{facts['photos_per_hour']} photos in the last hour" + (
+            f"; the queue needs about {facts['eta_minutes']:g} minutes" if facts["eta_minutes"] is not None else ""
+        )
+    for name in ("running", "problems"):
+        for entry in facts[name]:
+            yield f"  {entry['state']:<12}{entry['source']}" + (f": {entry['reason']}" if entry["reason"] else "")
+    for note in facts["notes"]:
+        yield f"note: {note}"

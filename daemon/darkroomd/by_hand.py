@@ -1,0 +1,173 @@
+"""Photos named on the command line: enhanced, or explained, without a watched folder and without the ledger."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from darkroomd.config import Config
+from darkroomd.enhance import peak_memory_mb, steps_for
+from darkroomd.errors import CannotWrite, Conflict, Rejected, Retryable
+from darkroomd.job import Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
+from darkroomd.look import findings
+from darkroomd.models import cards, digests, network
+from darkroomd.picture import decoded, fingerprint_of, opened
+from darkroomd.pipeline import run
+from darkroomd.plan import FORMAT_OF, SUFFIXES, mode_for, plan, recipe
+from darkroomd.settle import fingerprint
+from darkroomd.watch import sightings
+from darkroomd.write import discard, publish
+
+
+def photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """(folder that the name is relative to, photo): files as they are, folders with the photos in and below them."""
+    for path in (Path(os.path.abspath(path)) for path in inputs):  # noqa: PTH100 - a link's own name is kept
+        if path.is_dir():
+            below = sorted(s.path for s in sightings(path) if s.path.suffix.lower() in SUFFIXES)
+            yield from ((path, photo) for photo in below)
+        else:
+            yield path.parent, path
+
+
+def job_for(root: Path, source: Path, output: Path | None, mode: Mode, config: Config, number: int = 0) -> Job:
+    """The job for one photo. output: a file, a folder (existing, or written with a slash), or None for a name beside it.
+
+    Retryable when the photo cannot be read.
+    """
+    mark = fingerprint(source)
+    if mark is None:
+        raise Retryable("cannot read the file: it is not there, or not a regular file")
+    settings = config.output
+    if output is None:
+        target = source.with_name(f"{source.stem}-enhanced{source.suffix}")
+    elif output.is_dir():
+        target = output / source.relative_to(root)
+    else:
+        target = output
+        settings = replace(settings, format=FORMAT_OF.get(target.suffix.lower(), settings.format))
+    return Job(
+        root=root,
+        source=source,
+        fingerprint=mark,
+        target=target,
+        mode=mode,
+        output=settings,
+        limits=config.limits,
+        engine=Engine(device=config.service.device, memory_limit_mb=config.service.memory_limit_mb),
+        recipe=recipe(mode, digests()[mode.network], settings),
+        temporary=target.with_name(f".darkroomd-{os.getpid()}-{number}-1.part"),
+    )
+
+
+def enhanced_file(job: Job) -> Verdict:
+    """Do the job and publish the result: its verdict, whatever became of it. CannotWrite and Unavailable are raised."""
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        staged = run(job)
+        verdict = staged.verdict
+        if staged.temporary is not None and staged.digest is not None:
+            verdict = replace(verdict, output=publish(job, staged.digest, staged.size, None).path)
+        return verdict
+    except Rejected as error:
+        return Verdict(job.source, "refused", job.mode.name, reason=str(error))
+    except CannotWrite:
+        raise
+    except OSError as error:
+        raise CannotWrite(f"{job.target.parent}: {error.strerror}") from error
+    except (Retryable, Conflict) as error:
+        return Verdict(job.source, "failed", job.mode.name, reason=str(error))
+    finally:
+        discard(job.temporary)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would be done to a photo, and why; nothing was touched. seconds and memory_mb are forecasts."""
+
+    source: Path
+    mode: str
+    rule: str
+    target: Path | None
+    found: dict[str, Any]
+    limits: tuple[str, ...]
+    steps: tuple[Step, ...]
+    width: int
+    height: int
+    seconds: float
+    memory_mb: float
+    refused: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; `steps` as in a verdict."""
+        steps = [{"model": s.model, "digest": s.digest, "region": s.region, "strength": s.strength, "reason": s.reason} for s in self.steps]
+        return {
+            "source": str(self.source),
+            "target": None if self.target is None else str(self.target),
+            "mode": self.mode,
+            "rule": self.rule,
+            "refused": self.refused,
+            "found": self.found,
+            "steps": steps,
+            "limits": list(self.limits),
+            "width": self.width,
+            "height": self.height,
+            "seconds": round(self.seconds, 1),
+            "memory_mb": round(self.memory_mb),
+        }
+
+
+def explained(root: Path, source: Path, config: Config) -> Explanation:
+    """Which rule, what was found, what would be done, how long it would take on this machine and how much memory."""
+    mode, rule, target, skipped = _ruling(root, source, config)
+    if skipped is not None:
+        return _refused(source, mode, rule, target, skipped)
+    try:
+        descriptor = opened(source)
+    except (Rejected, Retryable) as error:
+        return _refused(source, mode, rule, target, str(error))
+    began = time.perf_counter()
+    try:
+        picture = decoded(descriptor, config.limits)
+    except Rejected as error:
+        return _refused(source, mode, rule, target, str(error))
+    finally:
+        os.close(descriptor)
+    found = findings(picture)
+    beside_seconds = 3 * (time.perf_counter() - began)  # reading and looking, and about twice that for writing
+    steps = steps_for(found, mode)
+    seconds, memory_mb = _forecast(picture, steps, config)
+    return Explanation(
+        source, mode.name, rule, target, found.facts(), found.limits + picture.notes, steps,
+        picture.width, picture.height, seconds + beside_seconds, memory_mb,
+    )  # fmt: skip
+
+
+def _ruling(root: Path, source: Path, config: Config) -> tuple[Mode, str, Path | None, str | None]:
+    """(mode, which rule says so, target, why it is skipped) by the config's folders, else by the default mode."""
+    for folder in config.folders:
+        watch = folder.watch.resolve()
+        mark = fingerprint(source)
+        if mark is None or not source.resolve().is_relative_to(watch):
+            continue
+        mode, rule = mode_for(source.resolve().relative_to(watch), folder)
+        says = f"rule {rule.name!r} of {folder.watch}" if rule else f"folder {folder.watch}"
+        planned = plan(Settled(watch, source.resolve(), mark), folder, config, digests())
+        if isinstance(planned, Skip):
+            return mode or folder.mode, says, None, planned.reason
+        return planned.mode, says, planned.target, None
+    return config.modes["auto"], "in no watched folder: mode auto", None, None
+
+
+def _refused(source: Path, mode: Mode, rule: str, target: Path | None, reason: str) -> Explanation:
+    return Explanation(source, mode.name, rule, target, {}, (), (), 0, 0, 0.0, 0.0, refused=reason)
+
+
+def _forecast(picture: Picture, steps: tuple[Step, ...], config: Config) -> tuple[float, float]:
+    engine = Engine(device=config.service.device, memory_limit_mb=config.service.memory_limit_mb)
+    bytes_per_pixel = picture.pixels.shape[2] * picture.pixels.dtype.itemsize
+    seconds = sum(network(step.model, engine).seconds_per_megapixel() for step in steps) * picture.megapixels
+    known = cards()
+    needs = (peak_memory_mb(known[s.model], picture.width, picture.height, engine, bytes_per_pixel) for s in steps)
+    return seconds, max(needs, default=picture.width * picture.height * bytes_per_pixel / 1e6)

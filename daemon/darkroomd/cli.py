@@ -1,0 +1,282 @@
+"""The commands. Each imports what it needs when it runs, so that --help loads neither numpy nor onnxruntime.
+
+Data goes to stdout, messages to stderr; the exit codes are those of errors.py.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from darkroomd import places
+from darkroomd.errors import (
+    EXIT_CANNOT_WRITE,
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    EXIT_TRY_AGAIN,
+    EXIT_UNAVAILABLE,
+    Busy,
+    CannotWrite,
+    ConfigError,
+    Retryable,
+    Unavailable,
+)
+
+WORK = "darkroomd.pipeline:run"
+
+config_option = click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help="Config file (default: the user's, else the system's).")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+photos_argument = click.argument("inputs", nargs=-1, required=True, metavar="IN...", type=click.Path(exists=True, path_type=Path))
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Errors by who must act, as a message and an exit code."""
+    try:
+        yield
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_CONFIG)
+    except Unavailable as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_UNAVAILABLE)
+    except Busy as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_TRY_AGAIN)
+    except CannotWrite as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_CANNOT_WRITE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="darkroomd", prog_name="darkroomd")
+def main() -> None:
+    """Drop photos into folders, find better copies elsewhere. Originals are never touched."""
+
+
+@main.command()
+@config_option
+@click.option("-v", "--verbose", is_flag=True, help="Log what is normally left out, too.")
+def run(config_path: Path | None, verbose: bool) -> None:
+    """The service, in the foreground: watches the config's folders until it is told to stop (Ctrl-C, SIGTERM)."""
+    with exit_codes(), _service(config_path, verbose) as service:
+        code = service.run_forever()
+    sys.exit(code)
+
+
+@main.command()
+@config_option
+@click.option("-v", "--verbose", is_flag=True, help="Log what is normally left out, too.")
+def once(config_path: Path | None, verbose: bool) -> None:
+    """Do everything that waits in the config's folders, then exit: 0 all well, 1 some photos failed."""
+    with exit_codes(), _service(config_path, verbose) as service:
+        summary = service.run_once()
+    sys.exit(summary.exit_code or (EXIT_SOME_FAILED if summary.some_failed else EXIT_DONE))
+
+
+@contextmanager
+def _service(config_path: Path | None, verbose: bool) -> Iterator[Any]:
+    from darkroomd import config, log, models
+    from darkroomd.record import Ledger
+    from darkroomd.service import Service
+    from darkroomd.workers import Workers
+
+    path = config_path or places.config_file()
+    loaded, digests = config.load(path), models.digests()
+    log.set_up("debug" if verbose else "warning" if sys.stderr.isatty() else "info")
+    with Ledger.open(places.state_folder(), owner=True, now=time.time()) as ledger:
+        workers = Workers(loaded.service.workers, WORK, idle_seconds=loaded.service.idle_minutes * 60)
+        try:
+            yield Service(
+                loaded,
+                ledger,
+                workers,
+                digests,
+                reload=lambda: (config.load(path), models.digests()),
+                on_verdict=_say_verdict,
+            )
+        finally:
+            workers.stop()
+
+
+def _say_verdict(verdict: Any) -> None:
+    from darkroomd.say import verdict_line
+
+    if "JOURNAL_STREAM" not in os.environ:  # the journal already has the event with the same facts
+        click.echo(verdict_line(verdict))
+
+
+@main.command()
+@photos_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
+@click.option("-m", "--mode", default="auto", show_default=True, help="A built-in mode.")
+@click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
+@json_option
+def enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength: float | None, as_json: bool) -> None:
+    """Enhance photos, or folders of photos. No config needed."""
+    with exit_codes():
+        sys.exit(_enhance(inputs, output, mode, strength, as_json))
+
+
+def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength: float | None, as_json: bool) -> int:
+    from dataclasses import replace
+
+    from darkroomd import by_hand, config
+    from darkroomd.job import Verdict
+    from darkroomd.say import verdict_line
+
+    settings = config.defaults()
+    if mode not in settings.modes:
+        raise click.BadParameter(f"there is no mode {mode!r}; there are: {', '.join(settings.modes)}", param_hint="--mode")
+    chosen = settings.modes[mode] if strength is None else replace(settings.modes[mode], strength=strength)
+    found = list(by_hand.photos(inputs))
+    if output is not None and (len(found) > 1 or any(path.is_dir() for path in inputs) or str(output).endswith("/")):
+        output.mkdir(parents=True, exist_ok=True)
+    failed = False
+    with _progress(len(found)) as advance:
+        for number, (root, source) in enumerate(found):
+            try:
+                job = by_hand.job_for(root, source, None if output is None else output.absolute(), chosen, settings, number)
+                verdict = by_hand.enhanced_file(job)
+            except Retryable as error:
+                if isinstance(error, CannotWrite):
+                    raise
+                verdict = Verdict(source, "failed", chosen.name, reason=str(error))
+            failed |= verdict.status in ("failed", "refused")
+            click.echo(json.dumps(verdict.as_json()) if as_json else verdict_line(verdict))
+            advance()
+    return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _progress(photos: int) -> AbstractContextManager[Callable[[], None]]:
+    """A bar with the time left, on a terminal only."""
+    if not sys.stderr.isatty() or not sys.stdout.isatty():
+        return nullcontext(lambda: None)
+    return _bar(photos)
+
+
+@contextmanager
+def _bar(photos: int) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("enhancing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("enhancing", total=photos)
+        yield lambda: progress.advance(task)
+
+
+@main.command()
+@photos_argument
+@config_option
+@json_option
+def explain(inputs: tuple[Path, ...], config_path: Path | None, as_json: bool) -> None:
+    """Which rule matches, what is found, what would be done, how long and how much memory. Touches nothing."""
+    from darkroomd import by_hand, config
+    from darkroomd.say import explanation_lines
+
+    with exit_codes():
+        path = config_path or places.config_file()
+        settings = config.load(path) if config_path or path.exists() else config.defaults()
+        refused = False
+        for root, source in by_hand.photos(inputs):
+            explanation = by_hand.explained(root, source, settings)
+            refused |= explanation.refused is not None
+            click.echo(json.dumps(explanation.as_json()) if as_json else "\n".join(explanation_lines(explanation.as_json())))
+    sys.exit(EXIT_SOME_FAILED if refused else EXIT_DONE)
+
+
+@main.command()
+@config_option
+def check(config_path: Path | None) -> None:
+    """Every fault of the config as file:line:column: key: message; exit 78 on a fault."""
+    from darkroomd import config
+
+    with exit_codes():
+        path = config_path or places.config_file()
+        loaded = config.load(path)
+    click.echo(f"{path}: good; {len(loaded.folders)} watched folder{'s' * (len(loaded.folders) != 1)}")
+
+
+@main.command()
+@config_option
+@json_option
+def status(config_path: Path | None, as_json: bool) -> None:
+    """What waits, runs, is done, failed or was refused, and why."""
+    from darkroomd.record import Ledger
+    from darkroomd.say import status_lines
+    from darkroomd.status import status_of
+
+    with exit_codes(), Ledger.open(places.state_folder(), owner=False) as ledger:
+        facts = status_of(ledger, time.time())
+    click.echo(json.dumps(facts) if as_json else "\n".join(status_lines(facts)))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="Every photo with a problem.")
+def retry(paths: tuple[Path, ...], everything: bool) -> None:
+    """Failed, refused and quarantined photos again (named ones also when they are done), with today's settings."""
+    from darkroomd.record import asked_again
+
+    if bool(paths) == everything:
+        raise click.UsageError("name photos or folders, or say --all")
+    with exit_codes():
+        count = asked_again(places.state_folder(), None if everything else [path.absolute() for path in paths], time.time())
+    click.echo(f"{count} photo{'s' * (count != 1)} will be done again when the service next looks at their folders")
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """The networks: what they are for, and whether their files are whole."""
+    if context.invoked_subcommand is None:
+        context.invoke(models_list)
+
+
+@models.command("list")
+@json_option
+def models_list(as_json: bool = False) -> None:
+    """Every network with its purpose, size and licence."""
+    from dataclasses import asdict
+
+    from darkroomd.models import cards
+
+    with exit_codes():
+        for card in cards().values():
+            line = f"{card.name}  {card.digest}  {card.parameters / 1e6:.2f} M parameters, {card.gflop_per_megapixel:.0f} GFLOP per megapixel, {card.licence}\n    {card.purpose}"
+            click.echo(json.dumps(asdict(card)) if as_json else line)
+
+
+@models.command("verify")
+def models_verify() -> None:
+    """Compare every network's file with the digest on its card, and open it."""
+    from darkroomd.job import Engine
+    from darkroomd.models import Network, cards
+
+    with exit_codes():
+        for card in cards().values():
+            Network(card, Engine())
+            click.echo(f"{card.name}: {card.file} is the file on its card ({card.digest})")
+
+
+@main.command()
+@config_option
+def doctor(config_path: Path | None) -> None:
+    """Versions, device, codecs, folders, limits: what a report about a problem should contain."""
+    from darkroomd.doctor import examined
+
+    with exit_codes():
+        facts = examined(config_path or places.config_file(), places.state_folder())
+    width = max(len(fact.name) for fact in facts)
+    for fact in facts:
+        click.echo(f"{'ok  ' if fact.good else 'BAD '} {fact.name:<{width}}  {fact.value}")
+    sys.exit(EXIT_DONE if all(fact.good for fact in facts) else EXIT_SOME_FAILED)

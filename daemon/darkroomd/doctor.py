@@ -1,0 +1,95 @@
+"""One page that a report about a problem should contain: versions, device, codecs, networks, folders, limits."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from darkroomd import _core, config, models, picture
+from darkroomd.errors import ConfigError, Unavailable
+
+INOTIFY_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
+LITTLE_SPACE_MB = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line: what was looked at, what was seen, and whether it is as it should be."""
+
+    name: str
+    value: str
+    good: bool = True
+
+
+def examined(config_path: Path, state_folder: Path) -> list[Fact]:
+    """Everything, in the order in which trouble usually lies; never raises for what it is there to find."""
+    return [*_versions(), *_networks(), *_formats(), *_config(config_path), *_state(state_folder), *_machine()]
+
+
+def _versions() -> Iterator[Fact]:
+    yield Fact("darkroomd", f"{version('darkroomd')} (core {_core.__version__})")
+    yield Fact("python", platform.python_version())
+    for name, number in picture.versions().items():
+        yield Fact(name, number)
+    runtimes = models.runtime_versions()
+    if len(runtimes) == 1:
+        yield Fact(*next(iter(runtimes.items())))
+    elif runtimes:
+        both = " and ".join(f"{name} {number}" for name, number in runtimes.items())
+        yield Fact("onnxruntime", f"{both} overwrite each other: uninstall both, then install one", good=False)
+    else:
+        yield Fact("onnxruntime", f"not installed: {models.INSTALL_HINT}", good=False)
+
+
+def _networks() -> Iterator[Fact]:
+    try:
+        for card in models.cards().values():
+            models.verified_bytes(card)
+            yield Fact(f"network {card.name}", f"{card.file}, {card.digest}")
+    except Unavailable as error:
+        yield Fact("networks", str(error), good=False)
+    yield Fact("device", models.chosen_device("auto"))
+
+
+def _formats() -> Iterator[Fact]:
+    for form, works in picture.formats().items():
+        yield Fact(f"format {form}", "reads and writes" if works else "missing in this libvips", works)
+
+
+def _config(path: Path) -> Iterator[Fact]:
+    if not path.exists():
+        yield Fact("config", f"none at {path} (needed by run and once only)")
+        return
+    try:
+        loaded = config.load(path)
+    except ConfigError as error:
+        for fault in error.faults:
+            yield Fact("config", fault, good=False)
+        return
+    yield Fact("config", str(path))
+    for folder in loaded.folders:
+        readable = os.access(folder.watch, os.R_OK | os.X_OK)
+        yield Fact("watches", f"{folder.watch}{'' if readable else ': not there, or not readable'}", readable)
+        yield _room("writes to", folder.output)
+
+
+def _state(folder: Path) -> Iterator[Fact]:
+    yield _room("state", folder)
+
+
+def _room(name: str, folder: Path) -> Fact:
+    """A folder that must be writable, or its nearest parent while it does not exist yet."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Fact(name, f"{folder}: not writable", good=False)
+    free_mb = shutil.disk_usage(there).free // 1_000_000
+    return Fact(name, f"{folder} ({free_mb} MB free)", free_mb >= LITTLE_SPACE_MB)
+
+
+def _machine() -> Iterator[Fact]:
+    yield Fact("cores", str(len(os.sched_getaffinity(0))))
+    if INOTIFY_WATCHES.exists():
+        yield Fact("inotify watches", f"{INOTIFY_WATCHES.read_text().strip()} per user (one per watched folder and sub-folder)")

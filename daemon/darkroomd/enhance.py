@@ -1,6 +1,7 @@
 """Which networks a picture gets, and the picture that comes out: tiles through networks, blended by strength."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -9,11 +10,12 @@ from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.job import Engine, Findings, Mode, Picture, Step
 from darkroomd.models import Card, Network, cards, network
 
-# `choose` runs the network when one of these is reached; below, a reader at 100 % zoom sees nothing to mend
-NOISE_WORTH_REMOVING_SIGMA = 2.5
-BLOCKS_WORTH_REMOVING = 1.12
+# `choose` runs the network when one of these is reached. Set on training photographs (training/fit_look.py) so that
+# at most one clean photograph in twenty reaches any of them.
+NOISE_WORTH_REMOVING_SIGMA = 3.5
 JPEG_WORTH_CLEANING_QUALITY = 75
-BLUR_WORTH_SHARPENING_SIGMA = 0.9
+BLOCKS_WORTH_REMOVING = 2.1  # left in the pixels by an earlier save, whatever the file says of its last one
+BLUR_WORTH_SHARPENING_SIGMA = 1.1
 
 # what a process holds besides one tile's activations: interpreter, libraries, networks (measured on 8-bit JPEGs)
 RESIDENT_MB = 160
@@ -32,10 +34,10 @@ def _need(findings: Findings) -> str | None:
     needs = []
     if findings.noise_sigma >= NOISE_WORTH_REMOVING_SIGMA:
         needs.append(f"noise (sigma {findings.noise_sigma:.1f})")
-    if findings.blockiness >= BLOCKS_WORTH_REMOVING:
-        needs.append("JPEG blocks")
-    elif findings.jpeg_quality is not None and findings.jpeg_quality < JPEG_WORTH_CLEANING_QUALITY:
+    if findings.jpeg_quality is not None and findings.jpeg_quality < JPEG_WORTH_CLEANING_QUALITY:
         needs.append(f"JPEG at quality {findings.jpeg_quality}")
+    elif findings.blockiness >= BLOCKS_WORTH_REMOVING:
+        needs.append("JPEG blocks from an earlier save")
     if findings.blur_sigma is not None and findings.blur_sigma >= BLUR_WORTH_SHARPENING_SIGMA:
         needs.append(f"softness (sigma {findings.blur_sigma:.1f} px)")
     return ", ".join(needs) or None
@@ -54,7 +56,7 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine) -> Pictu
     return picture.with_pixels(pixels)
 
 
-def _through(net: Network, pixels: np.ndarray, engine: Engine) -> np.ndarray:
+def _through(net: Network, pixels: Any, engine: Engine) -> Any:
     plan: TilePlan | None = tile_plan(net.card, pixels.shape[1], pixels.shape[0], engine)
     while plan is not None:
         try:
@@ -65,7 +67,7 @@ def _through(net: Network, pixels: np.ndarray, engine: Engine) -> np.ndarray:
     raise shortage
 
 
-def _assembled(net: Network, pixels: np.ndarray, plan: TilePlan) -> np.ndarray:
+def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
     canvas = Canvas(plan, pixels.shape[2], pixels.dtype.name, net.card.scale)
     scale = net.card.scale
     out = np.empty((plan.height * scale, plan.width * scale, pixels.shape[2]), pixels.dtype)

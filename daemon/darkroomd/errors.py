@@ -44,5 +44,17 @@ class BadResult(Exception):
     """Nobody can act: a network's answer cannot be used (not numbers). The photo fails with the reason; nothing is published."""
 
 
+class Busy(Retryable):
+    """Another process works with this state folder; the message names its pid. The command ends with EXIT_TRY_AGAIN."""
+
+
+class Conflict(Exception):
+    """The name of the result belongs to a file that is not ours. Recorded; nothing is written until somebody asks again."""
+
+
+class Changed(Exception):
+    """The file is no longer the one that was read: the result is dropped, and the file comes again once it is quiet."""
+
+
 class Unavailable(Exception):
     """The operator must act: a network or a provider that was asked for is not there, or is not the one on its card."""

@@ -5,6 +5,7 @@ for noise. The constants were fitted on training pictures with known damage (tra
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from darkroomd._core import Measurement, measure
 from darkroomd.job import Findings, Picture
@@ -16,8 +17,10 @@ QUIET_QUANTILE = 0.10
 # blur is read where edges are strong: cells beyond this quantile of edge strength
 EDGE_QUANTILE = 0.90
 
-# share of gradient that survives a 3-pixel box blur, and the Gaussian sigma (pixels) that leaves that share
-SHARPNESS_TO_SIGMA: tuple[tuple[float, float], ...] = ((0.55, 0.0), (0.65, 0.5), (0.78, 1.0), (0.87, 1.5), (0.93, 2.0), (0.97, 3.0))
+# the core reads luma; noise that is independent in R, G and B is this much stronger in each of them
+CHANNEL_NOISE_PER_LUMA_NOISE = 1.5
+# softness, and the Gaussian sigma (pixels) that gives it to half of the training photographs
+SOFTNESS_TO_SIGMA = ((0.58, 0.0), (0.70, 0.7), (0.754, 1.0), (0.861, 1.5), (0.906, 2.0), (0.93, 3.0))
 
 CLIPPED_WORTH_SAYING_PERCENT = 1.0
 BLUR_BEYOND_REPAIR_SIGMA = 2.5
@@ -28,30 +31,47 @@ def findings(picture: Picture) -> Findings:
     seen = measure(picture.pixels, CELL)
     noise_sigma = _noise_sigma(seen)
     blur_sigma = _blur_sigma(seen)
-    bright, dark = 100 * float(seen.bright.mean()), 100 * float(seen.dark.mean())
+    bright, dark = (100 * _share_of_pixels(share, picture) for share in (seen.bright, seen.dark))
     return Findings(
         megapixels=picture.megapixels,
         noise_sigma=noise_sigma,
         blur_sigma=blur_sigma,
-        blockiness=float(np.median(seen.blockiness)),
+        blockiness=_blockiness(seen),
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
         limits=_limits(bright, dark, blur_sigma),
     )
 
 
+def _share_of_pixels(per_cell: npt.NDArray[np.float32], picture: Picture) -> float:
+    """The mean over pixels of a share per cell: the last cells are smaller than the others."""
+    rows, columns = (
+        np.minimum(CELL, length - CELL * np.arange(count))
+        for length, count in zip((picture.height, picture.width), per_cell.shape, strict=True)
+    )
+    return float(rows @ per_cell @ columns) / (picture.width * picture.height)
+
+
 def _noise_sigma(seen: Measurement) -> float:
-    open_cells = seen.noise_sigma[(seen.bright < 0.2) & (seen.dark < 0.2)]
-    cells = open_cells if open_cells.size else seen.noise_sigma
-    return float(np.quantile(cells, QUIET_QUANTILE))
+    """0 for a picture too small to tell."""
+    told = np.isfinite(seen.noise_sigma)
+    unclipped = told & (seen.bright < 0.2) & (seen.dark < 0.2)
+    cells = seen.noise_sigma[unclipped if unclipped.any() else told]
+    return CHANNEL_NOISE_PER_LUMA_NOISE * float(np.quantile(cells, QUIET_QUANTILE)) if cells.size else 0.0
 
 
 def _blur_sigma(seen: Measurement) -> float | None:
-    strong = (seen.edge >= np.quantile(seen.edge, EDGE_QUANTILE)) & np.isfinite(seen.sharpness)
-    if not strong.any():
+    edged = np.isfinite(seen.softness)
+    if not edged.any():
         return None
-    shares, sigmas = zip(*SHARPNESS_TO_SIGMA, strict=True)
-    return float(np.interp(np.median(seen.sharpness[strong]), shares, sigmas))
+    strong = edged & (seen.edge >= np.quantile(seen.edge[edged], EDGE_QUANTILE))
+    shares, sigmas = zip(*SOFTNESS_TO_SIGMA, strict=True)
+    return float(np.interp(np.median(seen.softness[strong]), shares, sigmas))
+
+
+def _blockiness(seen: Measurement) -> float:
+    told = seen.blockiness[np.isfinite(seen.blockiness)]
+    return float(np.median(told)) if told.size else 1.0
 
 
 def _limits(bright_percent: float, dark_percent: float, blur_sigma: float | None) -> tuple[str, ...]:

@@ -105,7 +105,10 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
 
 
 def encode(picture: Picture, output: Output, descriptor: int) -> None:
-    """Write the photo to an open descriptor in `output`'s format with its tags; upright, so its orientation is 1."""
+    """Write the photo to an open descriptor in `output`'s format; upright, so its orientation is 1.
+
+    With its tags, or only its colour profile and resolution when `output.metadata` is strip.
+    """
     form = picture.format if output.format == "keep" else output.format
     bands = picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha], axis=2)
     image = pyvips.Image.new_from_array(np.ascontiguousarray(bands))
@@ -116,9 +119,10 @@ def encode(picture: Picture, output: Output, descriptor: int) -> None:
         image = image.cast("uchar", shift=True).copy(interpretation="b-w" if grey else "srgb")
     if form == "jpeg" and picture.alpha is not None:
         image = image.flatten(background=255)
-    image = image.copy()
-    for name, (kind, value) in picture.tags.items():
-        image.set_type(kind, name, value)
+    image = image.copy(**picture.tags["resolution"])
+    for name, (kind, value) in picture.tags["fields"].items():
+        if output.metadata == "keep" or name == "icc-profile-data":  # without its profile the colours would change
+            image.set_type(kind, name, value)
     target = pyvips.Target.new_to_descriptor(descriptor)
     quality = output.quality
     if form == "jpeg":
@@ -245,16 +249,15 @@ def _as_rgb(image: Any) -> tuple[Any, list[str]]:
 
 
 # the orientation is applied to the pixels, and an embedded thumbnail would show the old picture
-NOT_KEPT = ("exif-ifd0-Orientation", "jpeg-thumbnail-data", "orientation")
+NOT_KEPT = ("exif-ifd0-Orientation", "jpeg-thumbnail-data")
 
 
-def _tags(image: Any) -> dict[str, tuple[int, Any]]:
-    kept = {}
+def _tags(image: Any) -> dict[str, Any]:
+    """`fields`: libvips' metadata by name, each with its type. `resolution`: pixels per millimetre."""
+    fields = {}
     for name in image.get_fields():
         is_tag = name.startswith("exif-") or name in ("xmp-data", "iptc-data", "icc-profile-data", "resolution-unit")
         if is_tag and name not in NOT_KEPT and not name.startswith("exif-ifd1"):
-            kept[name] = (image.get_typeof(name), image.get(name))
-    double = pyvips.GValue.gdouble_type
-    kept["xres"], kept["yres"] = (double, image.xres), (double, image.yres)
-    kept["orientation"] = (pyvips.GValue.gint_type, 1)
-    return kept
+            fields[name] = (image.get_typeof(name), image.get(name))
+    fields["orientation"] = (pyvips.GValue.gint_type, 1)  # last: the fields before it would take it away again
+    return {"fields": fields, "resolution": {"xres": image.xres, "yres": image.yres}}

@@ -1,0 +1,69 @@
+"""Networks made on the spot: one that changes nothing, and ones that misbehave in exactly one way."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper
+
+SHAPE = [1, 3, "height", "width"]
+
+
+def network(nodes: list[onnx.NodeProto], constants: dict[str, Any] | None = None) -> bytes:
+    """An ONNX file from nodes that lead from `picture` to `restored`."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in ("picture", "restored")]
+    stored = [onnx.numpy_helper.from_array(np.asarray(v, np.float32), n) for n, v in (constants or {}).items()]
+    graph = helper.make_graph(nodes, "test", values[:1], values[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def identity() -> bytes:
+    return network([helper.make_node("Identity", ["picture"], ["restored"])])
+
+
+def times(factor: float) -> bytes:
+    """0 makes every tile black, nan makes it no picture at all."""
+    return network([helper.make_node("Mul", ["picture", "factor"], ["restored"])], {"factor": factor})
+
+
+def box_blur(radius: int) -> bytes:
+    """The mean over (2 radius + 1)² pixels, with zeros beyond the tile as a convolution has: any seam would show."""
+    side = 2 * radius + 1
+    kernel = np.zeros((3, 1, side, side)) + 1 / side**2
+    node = helper.make_node("Conv", ["picture", "kernel"], ["restored"], group=3, pads=[radius] * 4)
+    return network([node], {"kernel": kernel})
+
+
+def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> Path:
+    """Make `folder` the place of networks; `name=bytes` or `name=(bytes, {card fields})`."""
+    folder.mkdir(exist_ok=True)
+    known = {}
+    for name, value in given.items():
+        content, fields = value if isinstance(value, tuple) else (value, {})
+        (folder / f"{name}.onnx").write_bytes(content)
+        known[name] = {
+            "file": f"{name}.onnx",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "purpose": "tests",
+            "licence": "Apache-2.0",
+            "scale": 1,
+            "multiple_of": 8,
+            "halo": 8,
+            "blend": 4,
+            "tile": 128,
+            "parameters": 0,
+            "multiply_adds_per_pixel": 1,
+            "memory_bytes_per_pixel": 24,
+            "recipe": "none",
+            "recipe_sha256": "",
+            "steps": 0,
+            **fields,
+        }
+    (folder / "cards.yaml").write_text(yaml.safe_dump(known))
+    monkeypatch.setattr("darkroomd.models.shipped_folder", lambda: folder)
+    return folder

@@ -1,14 +1,16 @@
 """What a config means, what is refused, and where the messages point."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import yaml
 from darkroomd import config
 from darkroomd.config import Config, Service, builtin_modes, defaults, load
 from darkroomd.errors import ConfigError
@@ -17,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 SHIPPED = Path(__file__).parent.parent / "config"
+DOCS = Path(__file__).parent.parent / "docs/configuration.md"
 ONE_FOLDER = "folders: [{watch: in, output: out}]\n"
 AUTO, GENERAL = builtin_modes()["auto"], builtin_modes()["general"]
 
@@ -634,6 +637,22 @@ def test_the_minimal_config_loads_and_is_short(home: Path) -> None:
     assert len((SHIPPED / "minimal.yaml").read_text().splitlines()) <= 12
 
 
+def test_every_block_in_the_docs_loads(home: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    for block in blocks:
+        assert loaded(home, block if "folders:" in block else ONE_FOLDER + block).folders
+    assert len(blocks) >= 7
+
+
+def test_the_docs_name_every_key_with_its_default() -> None:
+    rows = {line.split("`")[1]: line.split(" | ")[2] for line in DOCS.read_text().splitlines() if line[:3] == "| `"}
+    for noun in (Output(), Service(), Limits()):
+        for field in fields(noun):
+            written = yaml.safe_load(rows[field.name].strip("`"))
+            assert getattr(noun, field.name) in (written, {"workers": 1, "memory_limit_mb": 0}.get(field.name))
+    assert {field.name for field in fields(config.Folder)} | {"skip", "based_on", "strength"} <= rows.keys()
+
+
 def test_the_built_in_modes_are_there() -> None:
     assert builtin_modes() == {
         "auto": Mode("auto", "general", 1.0, choose=True),
@@ -656,6 +675,8 @@ def test_reading_a_config_loads_no_image_library() -> None:
 
 # Anything at all
 
+# More by hand now and then: FUZZ=20000 pytest tests/test_config.py -k any_
+FUZZ = int(os.environ.get("FUZZ", "150"))
 WORDS = ["folders", "modes", "output", "service", "limits", "watch", "mode", "rules", "name", "skip", "strength"]
 SIGNS = [
     *":-,[]{}&*!|>'\"%@`?#~$\\\t\n\x00\x85\u2028\ufeff\ud7ffé",
@@ -672,7 +693,7 @@ ODD = ["0", "1", "010", ".inf", "NO", "null", "{stem}", "auto", "general", "in",
 PIECES = st.sampled_from([*WORDS, *SIGNS, *ODD])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=FUZZ, deadline=None)
 @given(text=st.one_of(st.lists(PIECES, max_size=40).map("".join), st.text(st.characters(codec="utf-8"), max_size=60)))
 def test_any_text_loads_or_is_refused_with_places(home: Path, text: str) -> None:
     refused_or_loaded(home, text)
@@ -690,7 +711,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=FUZZ, deadline=None)
 @given(
     sections=st.dictionaries(st.sampled_from(WORDS[:5]), VALUES, min_size=1),
     environ=st.dictionaries(st.sampled_from(["DARKROOMD_OUTPUT__QUALITY", "DARKROOMD_X__Y"]), VALUES),

@@ -244,7 +244,8 @@ def test_a_conf_d_that_is_no_folder_is_a_fault(home: Path) -> None:
 REFUSED_SETTINGS = [
     ("outptu: {}", "2:1: outptu", "did you mean `output`?"),
     ("colour: {}", "2:1: colour", "the keys here are folders, modes, output, service, limits"),
-    ("output: {Quality: 5}", "2:10: output.Quality", "did you mean `quality`?"),
+    ("output: {QUALITY: 5}", "2:10: output.QUALITY", "did you mean `quality`?"),
+    ("service: {rescan-minutes: 5}", "2:11: service.rescan-minutes", "did you mean `rescan_minutes`?"),
     ("limits: {quality: 5}", "2:10: limits.quality", "only in output"),
     ("service: {strength: 1}", "2:11: service.strength", "only in folders and folders.rules"),
     ("modes: {a: {based_on: auto, streng: 1}}", "2:29: modes.a.streng", "did you mean `strength`?"),
@@ -316,6 +317,7 @@ REFUSED_SETTINGS = [
     ("modes: {a: {based_on: genral}}", "2:23: modes.a.based_on", "no mode 'genral'; did you mean general?"),
     ("modes: {a: {based_on: 5}}", "2:23: modes.a.based_on", "wants text, not 5 (in quotes it is text)"),
     ("modes: {a: {based_on: a}}", "2:23: modes.a.based_on", "goes round in a circle: a -> a"),
+    ('modes: {a: {based_on: "b\\nb"}}', "2:23: modes.a.based_on", "no mode 'b"),
     ('modes: {"a/b": {based_on: auto}}', "2:9: modes.a/b", "up to 40 letters, digits, - and _"),
     # YAML that a config does not need
     ("output: &o {quality: 5}", "2:9: yaml", "anchors (&o) are not taken"),
@@ -391,7 +393,7 @@ REFUSED_FOLDERS = [
         "1:41: folders[0].rules[0]",
         "skips the photo and gives it a mode: keep one",
     ),
-    ("{watch: i, output: o, rules: [{name: x, skip: 1}]}", "1:57: folders[0].rules[0].skip", "true or false, not 1"),
+    ("{watch: i, output: o, rules: [{name: x, skip: 1, mode: auto}]}", "1:57: folders[0].rules[0].skip", "true or false, not 1"),
     ("{watch: i, output: o, rules: [{name: '', skip: true}]}", "1:48: folders[0].rules[0].name", "matches no file"),
     ("{watch: i, output: o, rules: [{name: /x, skip: true}]}", "1:48: folders[0].rules[0].name", "cannot begin with /"),
     ("{watch: i, output: o, rules: [{name: a/../x, skip: true}]}", "1:48: folders[0].rules[0].name", "or hold .."),
@@ -533,6 +535,7 @@ def test_a_file_in_another_encoding_is_refused_at_the_odd_byte(home: Path) -> No
 
 
 def test_a_byte_order_mark_does_no_harm(home: Path) -> None:
+    assert faults(home, "\ufefffoldrs: []\n")[-1].startswith("1:1: foldrs: ")
     (home / "config.yaml").write_bytes(b"\xef\xbb\xbf" + ONE_FOLDER.encode())
     assert load(home / "config.yaml", {}).folders
 
@@ -589,6 +592,12 @@ def test_a_folder_that_would_feed_another_is_refused_through_links_too(
 )
 def test_folders_that_cannot_feed_each_other_are_fine(home: Path, folders: list[tuple[str, str]]) -> None:
     assert overlaps(home, *folders) == []
+
+
+def test_a_link_to_a_folder_that_is_yet_to_come_is_followed(home: Path) -> None:
+    (home / "link").symlink_to("later/out")
+    (fault,) = overlaps(home, ("later", "link"))
+    assert fault.startswith("folders[0].output: lies inside the watched folder")
 
 
 def test_a_hidden_folder_in_the_path_of_the_watched_one_hides_nothing(home: Path) -> None:

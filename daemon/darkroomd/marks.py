@@ -46,7 +46,8 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.key}: {self.message}" if self.place.line else f"{self.place}: {self.message}"
+        key = f"{self.key}: " if self.place.line else ""
+        return shown(f"{self.place}: {key}{self.message}", 10_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -393,7 +393,11 @@ REFUSED_FOLDERS = [
         "1:41: folders[0].rules[0]",
         "skips the photo and gives it a mode: keep one",
     ),
-    ("{watch: i, output: o, rules: [{name: x, skip: 1, mode: auto}]}", "1:57: folders[0].rules[0].skip", "true or false, not 1"),
+    (
+        "{watch: i, output: o, rules: [{name: x, skip: 1, mode: auto}]}",
+        "1:57: folders[0].rules[0].skip",
+        "true or false, not 1",
+    ),
     ("{watch: i, output: o, rules: [{name: '', skip: true}]}", "1:48: folders[0].rules[0].name", "matches no file"),
     ("{watch: i, output: o, rules: [{name: /x, skip: true}]}", "1:48: folders[0].rules[0].name", "cannot begin with /"),
     ("{watch: i, output: o, rules: [{name: a/../x, skip: true}]}", "1:48: folders[0].rules[0].name", "or hold .."),

@@ -3,9 +3,11 @@
 Arrays come in C-contiguous and are borrowed read-only (or for writing, where it says so); a wrong dtype, shape
 or layout is a ValueError that says what was given and what is wanted, a result too large for memory a MemoryError.
 Every call computes with the GIL released. Results are numpy arrays of memory allocated in Rust, moved without a copy.
-`mix`, `measure`, and the colour functions use as many threads as RAYON_NUM_THREADS says (default: all cores), started at
-the first call; a process that has called one must not be forked. The others use the calling thread alone. A picture is HWC, uint8,
-uint16 or float32 (0..1), with 1 or 3 channels; a tile is NCHW with N = 1, float32 or float16, in 0..1.
+`mix`, `measure` and the colour functions use as many threads as RAYON_NUM_THREADS says (default: all cores), started
+at the first call: a process that has called one must not be forked. The others use the calling thread alone.
+
+A picture is HWC, uint8, uint16 or float32 (0..1), with 1 or 3 channels; a tile is NCHW with N = 1, float32 or float16,
+in 0..1.
 """
 
 from typing import Any, Final, Literal, final
@@ -80,9 +82,9 @@ def plan_tiles(width: int, height: int, tile: int, halo: int, blend: int, multip
 
     halo: pixels of context that a network needs around what it answers for (its receptive radius); blend: pixels
     beyond a core in which neighbours fade into each other, each still with its full halo. ValueError when the
-    picture is empty, `multiple_of` is 0, or `tile` leaves no room for a core: when the largest multiple of `multiple_of`
-    up to `tile` is not more than 2 * (halo + blend). A picture that fits with its margins into that multiple is one
-    tile, no larger than it must be.
+    picture is empty, `multiple_of` is 0, or `tile` leaves no room for a core: when the largest multiple of
+    `multiple_of` up to `tile` is not more than 2 * (halo + blend). A picture that fits with its margins into
+    that multiple is one tile, no larger than it must be.
     """
 
 def cut(
@@ -95,8 +97,8 @@ def cut(
     """Fill `out` (1, 3, tile_height, tile_width) with tile `index`: mirror padding, 0..1, HWC to NCHW, colour.
 
     A grey picture fills all three channels alike. `linear` decodes sRGB (IEC 61966-2-1); `luma_chroma` is full-range
-    BT.601 Y'CbCr with Cb and Cr around 0.5 (JFIF). Float pictures are not clipped, save by `linear`. `out` is written in place and must not share memory with
-    `pixels`. IndexError for an index outside the plan.
+    BT.601 Y'CbCr with Cb and Cr around 0.5 (JFIF). Float pictures are not clipped, save by `linear`. `out` is written
+    in place and must not share memory with `pixels`. IndexError for an index outside the plan.
     """
 
 @final
@@ -122,10 +124,10 @@ class Canvas:
     def add(self, index: int, tile: _TileArray) -> None:
         """Blend in the network's answer for tile `index`, shape (1, 3, scale * tile_height, scale * tile_width).
 
-        At the end, after blending, values go back to sRGB, are clipped to 0..1 and rounded to the nearest code. A canvas
-        of one channel takes the mean of the three encoded ones. ValueError for a wrong shape, a tile out of order, or a
-        value that is not finite (the message names the tile); the canvas is then as before, and the tile can be added
-        again.
+        At the end, after blending, values go back to sRGB, are clipped to 0..1 and rounded to the nearest code. A
+        canvas of one channel takes the mean of the three encoded ones. ValueError for a wrong shape, a tile out of
+        order, or a value that is not finite (the message names the tile); the canvas is then as before, and the tile
+        can be added again.
         """
     def rows_ready(self) -> int:
         """Rows that are final and not yet taken."""
@@ -158,8 +160,8 @@ def mirrored(pixels: _Pixels, top: int, bottom: int, left: int, right: int) -> n
 class Measurement:
     """What measure found: maps with one value per cell, float32, (rows, columns).
 
-    All but `dark` and `bright` look at pixels whose neighbourhood, from one pixel left and above to two right and below,
-    lies in the picture, and are nan in a cell that has none. Y is the BT.601 luma in 8-bit levels.
+    All but `dark` and `bright` look at pixels whose neighbourhood, from one pixel left and above to two right and
+    below, lies in the picture, and are nan in a cell that has none. Y is the BT.601 luma in 8-bit levels.
     """
 
     @property
@@ -193,7 +195,7 @@ class Measurement:
         """Share of pixels with every channel at full scale, 0..1."""
 
 def measure(pixels: _Pixels, cell: int = 64) -> Measurement:
-    """Measure luma and clipping in cells of `cell` × `cell` pixels (the last may be smaller), at the picture's own scale.
+    """Measure luma and clipping in cells of `cell` × `cell` pixels (the last may be smaller), at this one scale.
 
     cell must be a multiple of 8, so that the JPEG grid is seen alike in every cell: a ValueError otherwise.
     """

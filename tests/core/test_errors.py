@@ -45,6 +45,14 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: anything.measure(PIXELS.astype(np.float64)),
         f"pixels: wanted {A_PICTURE}, got float64 of shape (6, 8, 3), C-contiguous",
     ),
+    "foreign byte order": (
+        lambda: anything.measure(PIXELS.astype(">u2")),
+        f"pixels: wanted {A_PICTURE}, got >u2 of shape (6, 8, 3), C-contiguous",
+    ),
+    "unaligned memory": (
+        lambda: anything.measure(np.zeros(1 + 4 * 6 * 8, np.uint8)[1:].view(np.float32).reshape(6, 8, 1)),
+        "pixels: wanted aligned memory, got unaligned",
+    ),
     "layout of a picture": (
         lambda: anything.measure(PIXELS[:, ::2]),
         f"pixels: wanted {A_PICTURE}, got uint8 of shape (6, 4, 3), not C-contiguous",

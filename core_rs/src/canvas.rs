@@ -2,7 +2,7 @@
 //!
 //! A tile's pixels go straight from the network's answer to their final codes; floats are kept only where a neighbour
 //! still has to be blended in: the columns at the last tile's right border (`side`) and the rows at the lower border of
-//! the row of tiles above (`below`). For 12 megapixels that is 0.6 MB instead of the 50 MB of a row of tiles in floats.
+//! the row of tiles above (`below`). For 12 megapixels that is 2 MB instead of the 38 MB of a row of tiles in floats.
 //! Single-threaded on purpose: it runs while the network computes the next tile on all cores.
 
 use crate::blend::{lerp_row, lerp_rows, ramp};

@@ -86,7 +86,8 @@ pub fn linear_from_srgb(code: f32) -> f32 {
 /// The curved part of the encoding as straight pieces: 256 between one power of two and the next.
 ///
 /// The pieces miss the curve by less than 5e-7 (0.03 of a 16-bit level): half a piece's length is 2⁻⁹ of x, and
-/// (2⁻⁹ x)² / 2 × |f''(x)| = 4.9e-7 x^(1/2.4). Four times as fast as `powf`; 18 KB stay in the first cache.
+/// (2⁻⁹ x)² / 2 × |f''(x)| = 4.9e-7 x^(1/2.4). 1.4 against 4.0 ns with `powf`; 18 KB stay in the
+/// first cache.
 const PIECES: usize = 256;
 const PIECE_BITS: u32 = 23 - PIECES.trailing_zeros();
 const FIRST_LIGHT: f32 = 1.0 / 512.0;

@@ -47,7 +47,7 @@ pub fn clip(unit: f32) -> f32 {
 }
 
 /// 1.5 × 2²³: added to a number below 2²², it leaves the nearest integer in the mantissa's low bits. Plain SSE2
-/// vectorises this, but not the saturating `as` cast (4.5 against 1.4 ns a pixel).
+/// vectorises this, but not the saturating `as` cast (0.9 against 5.2 ns for three samples put side by side).
 const ROUNDER: f32 = 12_582_912.0;
 
 impl Sample for u8 {

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use half::f16;
 use numpy::ndarray::{Array, Dimension, IntoDimension};
 use numpy::{
-    Element, IntoPyArray, Ix2, Ix3, IxDyn, PyArray, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray,
-    PyReadonlyArray3, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
+    Element, IntoPyArray, Ix2, Ix3, IxDyn, PyArray, PyArray2, PyArrayMethods, PyReadonlyArray, PyReadonlyArray3,
+    PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyIndexError, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
@@ -40,8 +40,7 @@ fn refusal(name: &str, wanted: &str, given: &Bound<'_, PyAny>) -> PyErr {
         Ok(array) => {
             let sides: Vec<String> = array.shape().iter().map(usize::to_string).collect();
             let layout = if array.is_c_contiguous() { "C-contiguous" } else { "not C-contiguous" };
-            let dtype = array.dtype().typeobj().name().map_or_else(|_| "?".into(), |name| name.to_string());
-            format!("{dtype} of shape ({}), {layout}", sides.join(", "))
+            format!("{} of shape ({}), {layout}", array.dtype(), sides.join(", "))
         }
         Err(_) => given.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string()),
     };

@@ -1,9 +1,13 @@
 """The Rust core: tiles, colour and blending. This file is the contract; `stubtest` holds the binary to it.
 
 Arrays come in C-contiguous and are borrowed read-only (or for writing, where it says so); a wrong dtype, shape
-or layout is a ValueError that says what was given and what is wanted. Every call computes with the GIL released.
-Results are numpy arrays that own memory allocated in Rust, moved without a copy. A picture is HWC, uint8,
-uint16 or float32 (0..1), with 1 or 3 channels; a tile is NCHW with N = 1, float32 or float16, in 0..1.
+or layout is a ValueError that says what was given and what is wanted, a result too large for memory a MemoryError.
+Every call computes with the GIL released. Results are numpy arrays of memory allocated in Rust, moved without a copy.
+`mix`, `measure` and the colour functions use as many threads as RAYON_NUM_THREADS says (default: all cores), started
+at the first call: a process that has called one must not be forked. The others use the calling thread alone.
+
+A picture is HWC, uint8, uint16 or float32 (0..1), with 1 or 3 channels; a tile is NCHW with N = 1, float32 or float16,
+in 0..1.
 """
 
 from typing import Any, Final, Literal, final
@@ -11,19 +15,39 @@ from typing import Any, Final, Literal, final
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
-TileArray = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+__all__ = [
+    "Canvas",
+    "Measurement",
+    "TilePlan",
+    "__version__",
+    "cut",
+    "linear_from_srgb",
+    "luma_chroma_from_rgb",
+    "measure",
+    "mirrored",
+    "mix",
+    "plan_tiles",
+    "rgb_from_luma_chroma",
+    "srgb_from_linear",
+]
+
+_Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+_TileArray = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 __version__: Final[str]
 
 @final
 class TilePlan:
-    """Where a picture is cut: immutable data, the same for the same arguments.
+    """Where a picture is cut: immutable data; plans made with the same arguments are equal.
 
     The picture is divided into `columns` × `rows` equal cores (the last may be smaller); each tile is its core plus
     `margin` pixels on every side, mirrored where that lies outside the picture, and enlarged (to the right and
     below) to a multiple of `multiple_of`. All tiles of a plan have the same shape, so one session shape serves.
     Tiles are numbered row by row.
+
+    Neighbours fade into each other over `blend` pixels on either side of the border between their cores, with weights
+    that rise evenly and add up to 1. Where cores are narrower than that the fade is too: at most half a core (or the
+    whole of a last, smaller core) on either side, so that no more than four tiles meet at a pixel.
     """
 
     @property
@@ -47,35 +71,42 @@ class TilePlan:
     def core(self, index: int) -> tuple[int, int, int, int]:
         """(left, top, width, height) of the pixels that tile `index` answers for. IndexError outside the plan."""
     def smaller(self) -> TilePlan | None:
-        """A fresh plan for the same picture with about half the tile's longer side; None when the tiles cannot shrink."""
+        """A fresh plan for the same picture with tiles of at most half the longer side.
+
+        None when the tiles cannot shrink: half would leave cores narrower than their margin (one part picture to
+        eight or more of context).
+        """
 
 def plan_tiles(width: int, height: int, tile: int, halo: int, blend: int, multiple_of: int) -> TilePlan:
     """Divide a picture into the fewest equal tiles whose sides do not exceed `tile`.
 
     halo: pixels of context that a network needs around what it answers for (its receptive radius); blend: pixels
     beyond a core in which neighbours fade into each other, each still with its full halo. ValueError when the
-    picture is empty, `multiple_of` is 0, or `tile` leaves no room for a core (tile <= 2 * (halo + blend)).
-    A picture smaller than `tile` is one tile, no larger than it must be.
+    picture is empty, `multiple_of` is 0, or `tile` leaves no room for a core: when the largest multiple of
+    `multiple_of` up to `tile` is not more than 2 * (halo + blend). A picture that fits with its margins into
+    that multiple is one tile, no larger than it must be.
     """
 
 def cut(
-    pixels: Pixels,
+    pixels: _Pixels,
     plan: TilePlan,
     index: int,
-    out: TileArray,
+    out: _TileArray,
     space: Literal["srgb", "linear", "luma_chroma"] = "srgb",
 ) -> None:
-    """Fill `out` (1, 3, tile_height, tile_width) with tile `index`: mirror padding, scaling to 0..1, HWC to NCHW, conversion.
+    """Fill `out` (1, 3, tile_height, tile_width) with tile `index`: mirror padding, 0..1, HWC to NCHW, colour.
 
     A grey picture fills all three channels alike. `linear` decodes sRGB (IEC 61966-2-1); `luma_chroma` is full-range
-    BT.601 Y'CbCr with Cb and Cr around 0.5 (JFIF). `out` is written in place and must not share memory with `pixels`.
+    BT.601 Y'CbCr with Cb and Cr around 0.5 (JFIF). Float pictures are not clipped, save by `linear`. `out` is written
+    in place and must not share memory with `pixels`. IndexError for an index outside the plan.
     """
 
 @final
 class Canvas:
     """Puts tiles together: fades neighbours into each other, rounds, and hands out rows as soon as they are final.
 
-    It holds the rows of two rows of tiles at most, never the whole picture. Tiles must be added in the plan's order.
+    It holds the rows of one row of tiles, in the result's dtype, and floats only where tiles meet: never the whole
+    picture, as long as rows are taken. Tiles must be added in the plan's order. Threads may share a canvas.
     """
 
     def __new__(
@@ -86,29 +117,35 @@ class Canvas:
         scale: int = 1,
         space: Literal["srgb", "linear", "luma_chroma"] = "srgb",
     ) -> Canvas:
-        """For results `scale` times as large as the plan's picture; `space` is that of the tiles, undone on the way out."""
-    def add(self, index: int, tile: TileArray) -> None:
+        """For results `scale` (1 to 16) times as large as the plan's picture.
+
+        space: that of the tiles, undone on the way out.
+        """
+    def add(self, index: int, tile: _TileArray) -> None:
         """Blend in the network's answer for tile `index`, shape (1, 3, scale * tile_height, scale * tile_width).
 
-        Values outside 0..1 are clipped at the end, after blending. A canvas of one channel takes the mean of three.
-        ValueError for a wrong shape, a tile out of order, or a value that is not finite (the message names the tile).
+        At the end, after blending, values go back to sRGB, are clipped to 0..1 and rounded to the nearest code. A
+        canvas of one channel takes the mean of the three encoded ones. ValueError for a wrong shape, a tile out of
+        order, or a value that is not finite (the message names the tile); the canvas is then as before, and the tile
+        can be added again.
         """
     def rows_ready(self) -> int:
         """Rows that are final and not yet taken."""
     def take(self) -> npt.NDArray[Any]:
-        """The rows that are ready, (rows_ready, scale * width, channels) of the canvas's dtype; they are handed out once."""
+        """The rows that are ready, (rows_ready, scale * width, channels) of the canvas's dtype; handed out once."""
 
-def mix(a: Pixels, b: Pixels, mask: npt.NDArray[np.float32] | float) -> npt.NDArray[Any]:
+def mix(a: _Pixels, b: _Pixels, mask: npt.NDArray[np.float32] | float) -> npt.NDArray[Any]:
     """a where mask is 0, b where it is 1, in between blended in linear light (sRGB decoded and encoded again).
 
-    a and b: the same shape and dtype; mask: (height, width) or one number for all, 0..1. Exactly a at 0 and exactly b at 1.
+    a and b: the same shape and dtype; mask: (height, width) or one number for all, 0..1. Exactly a at 0 and exactly b
+    at 1; mask values outside are clipped, a NaN among them is a ValueError.
     """
 
 def linear_from_srgb(code: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """IEC 61966-2-1 decoding of any shape, 0..1 (values outside are clipped)."""
 
 def srgb_from_linear(light: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """IEC 61966-2-1 encoding of any shape, 0..1 (values outside are clipped)."""
+    """IEC 61966-2-1 encoding of any shape, 0..1 (values outside are clipped), within 6e-7."""
 
 def luma_chroma_from_rgb(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(height, width, 3) full-range BT.601 Y'CbCr as in JFIF, Cb and Cr around 0.5; not clipped."""
@@ -116,25 +153,40 @@ def luma_chroma_from_rgb(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
 def rgb_from_luma_chroma(ycc: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The inverse of luma_chroma_from_rgb; not clipped."""
 
-def mirrored(pixels: Pixels, top: int, bottom: int, left: int, right: int) -> npt.NDArray[Any]:
+def mirrored(pixels: _Pixels, top: int, bottom: int, left: int, right: int) -> npt.NDArray[Any]:
     """Pad by reflection without repeating the edge (numpy's mode "reflect"), for any padding and any size from 1×1."""
 
 @final
 class Measurement:
-    """What measure found: maps with one value per cell, float32, (rows, columns)."""
+    """What measure found: maps with one value per cell, float32, (rows, columns).
+
+    All but `dark` and `bright` look at pixels whose neighbourhood, from one pixel left and above to two right and
+    below, lies in the picture, and are nan in a cell that has none. Y is the BT.601 luma in 8-bit levels.
+    """
 
     @property
     def noise_sigma(self) -> npt.NDArray[np.float32]:
-        """Standard deviation of the noise in 8-bit levels (Immerkær 1996: a 3×3 operator blind to planes)."""
+        """Standard deviation of the noise in 8-bit levels.
+
+        √(π/2) / 6 · mean |[1 −2 1; −2 4 −2; 1 −2 1] * Y| (Immerkær 1996: blind to planes, not to texture).
+        """
     @property
     def edge(self) -> npt.NDArray[np.float32]:
-        """Mean magnitude of the luma's gradient, 8-bit levels per pixel."""
+        """Mean magnitude of the luma's gradient (central differences), 8-bit levels per pixel."""
     @property
-    def sharpness(self) -> npt.NDArray[np.float32]:
-        """How much of the gradient survives a 3-pixel box blur, 0 (nothing: crisp) .. 1 (all: already soft); nan in flat cells."""
+    def softness(self) -> npt.NDArray[np.float32]:
+        """How much of the steps survives a 3-pixel box blur along them, about 1/3 (crisp) .. 1 (already soft).
+
+        Σ min(|step|, |blurred|) / Σ |step| over both directions, with step = Y[x+1] − Y[x] and blurred =
+        (Y[x+2] − Y[x−1]) / 3 (after Crété et al. 2007). nan in flat cells: where the mean |step| is below 0.5 levels.
+        """
     @property
     def blockiness(self) -> npt.NDArray[np.float32]:
-        """Mean step across the 8×8 grid divided by the mean step elsewhere; 1 without JPEG blocks."""
+        """Mean jump across the 8×8 grid divided by the mean jump elsewhere; about 1 without JPEG blocks.
+
+        A jump is |step − blurred| of `softness`, what a step has beyond the local slope; 0.1 levels are added to both
+        means, so that a flat cell gives 1. The grid starts at the picture's first pixel.
+        """
     @property
     def dark(self) -> npt.NDArray[np.float32]:
         """Share of pixels with every channel at 0, 0..1."""
@@ -142,8 +194,8 @@ class Measurement:
     def bright(self) -> npt.NDArray[np.float32]:
         """Share of pixels with every channel at full scale, 0..1."""
 
-def measure(pixels: Pixels, cell: int = 64) -> Measurement:
-    """Measure luma and clipping in cells of `cell` × `cell` pixels (the last may be smaller). ValueError when `cell` < 8.
+def measure(pixels: _Pixels, cell: int = 64) -> Measurement:
+    """Measure luma and clipping in cells of `cell` × `cell` pixels (the last may be smaller), at this one scale.
 
-    cell must be a multiple of 8 so that the JPEG grid is seen alike in every cell.
+    cell must be a multiple of 8, so that the JPEG grid is seen alike in every cell: a ValueError otherwise.
     """

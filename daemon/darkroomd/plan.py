@@ -58,6 +58,7 @@ def plan(settled: Settled, folder: Folder, config: Config, digests: Mapping[str,
             memory_limit_mb=service.memory_limit_mb,
         ),
         recipe=recipe(mode, digests[mode.network], config.output),
+        output_root=folder.output,
     )
 
 

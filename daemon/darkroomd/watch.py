@@ -76,14 +76,16 @@ class Watcher:
         self._wake = wake
         self._seen: SimpleQueue[tuple[Path, str, bool]] = SimpleQueue()
         self._observer: BaseObserver | None = None
-        self._identity: dict[Path, tuple[int, int] | None] = {}
+        self._identity = {root: _identity(root) for root in self.roots}
+        self._started = False
         self._polled: dict[Path, str] = {}
         self._folders: dict[Path, int] = {}
         self._unreadable: dict[Path, str] = {}
         self._overflow = _Overflow(wake)
 
     def start(self) -> None:
-        """Watches every root that is there. Never raises for want of kernel resources: it polls instead."""
+        """Watches every root that is there. Never raises for want of kernel resources: such roots are polled."""
+        self._started = True
         logging.getLogger("watchdog.observers.inotify_c").addHandler(self._overflow)
         self._polled = {root: f"polling ({kind})" for root in self.roots if (kind := _far_file_system(root))}
         self._identity = {root: _identity(root) for root in self.roots}
@@ -106,6 +108,7 @@ class Watcher:
 
     def stop(self) -> None:
         """No event is delivered after this; start() begins anew."""
+        self._started = False
         logging.getLogger("watchdog.observers.inotify_c").removeHandler(self._overflow)
         if self._observer is not None:
             self._observer.stop()
@@ -144,11 +147,13 @@ class Watcher:
         watchdog calls its observer alive when a root was deleted, renamed or mounted over, so each emitter is asked,
         and each root is compared by device and inode.
         """
-        moved = self._identity != {root: _identity(root) for root in self.roots}
-        rescan = moved or self._overflow.take() > 0 or self._is_blind()
-        if moved or self._is_blind():
+        moved = any(_identity(root) != identity for root, identity in self._identity.items())
+        rebuild = moved or self._is_blind()
+        rescan = self._overflow.take() > 0 or rebuild
+        if rebuild and self._started:
             self.stop()
             self.start()
+        self._identity = {root: _identity(root) for root in self.roots}
         offline = frozenset(root for root, identity in self._identity.items() if identity is None)
         notes = [f"{root}: the folder is not there" for root in sorted(offline)]
         notes += [f"{root}: {why}" for root, why in self._polled.items() if root not in offline]
@@ -160,6 +165,11 @@ class Watcher:
                 f"set fs.inotify.max_user_watches to at least {_limit('max_user_watches') + missing}"
             )
         return Health(tuple(notes), offline, frozenset(self._polled), rescan)
+
+    def is_offline(self, root: Path) -> bool:
+        """The root is not there, or something else is in its place: nothing can be told from what is missing in it."""
+        identity = _identity(root)
+        return identity is None or identity != self._identity.get(root)
 
     def _is_blind(self) -> bool:
         if self._observer is None:

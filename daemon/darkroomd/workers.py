@@ -110,7 +110,7 @@ class Inline(Executor):
         future.set_running_or_notify_cancel()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - a future holds whatever was raised
+        except Exception as error:
             future.set_exception(error)
         return future
 

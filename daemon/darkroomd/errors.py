@@ -40,5 +40,17 @@ class OutOfMemory(Retryable):
     """A tile did not fit into memory. The picture starts again with a fresh plan of smaller tiles."""
 
 
+class Busy(Retryable):
+    """Another process works with this state folder; the message names its pid. The command ends with EXIT_TRY_AGAIN."""
+
+
+class Conflict(Exception):
+    """The name of the result belongs to a file that is not ours. Recorded; nothing is written until somebody asks again."""
+
+
+class Changed(Exception):
+    """The file is no longer the one that was read: the result is dropped, and the file comes again once it is quiet."""
+
+
 class Unavailable(Exception):
     """The operator must act: a network or a provider that was asked for is not there, or is not the one on its card."""

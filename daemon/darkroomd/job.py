@@ -96,7 +96,8 @@ class Job:
     recipe: SHA-256 over everything that shapes the result (mode, network digests, output settings). temporary:
     where the result is staged, in the target's folder; the claim sets it. known_content: SHA-256 of the bytes
     that the ledger has a good result for under the same recipe, so that a touched or re-sent file is not
-    enhanced twice.
+    enhanced twice. output_root: the configured output folder; below it no symlink is followed and missing folders
+    are made. None: the target was named by hand, and its folder is taken as it is.
     """
 
     root: Path
@@ -110,6 +111,7 @@ class Job:
     recipe: str
     temporary: Path | None = None
     known_content: str | None = None
+    output_root: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""The loop: time, signals, retries, systemd. What must be done = what is in the folders - what the ledger says is done.
+"""The loop: time, signals, retries. What must be done = what is in the folders - what the ledger says is done.
 
-Start-up, event, lost event, timer and retry are one path, tick(). Only this file has threads behind it, and it touches
-everything from one thread.
+Start-up, event, lost event, timer and retry are one path, tick(). Only this file has threads behind it (watchdog's
+and those of the worker pools), and it touches everything from one.
 """
 
 import contextlib
@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import Literal
 
-import sdnotify
 import structlog
 
 from darkroomd import write
@@ -25,6 +24,7 @@ from darkroomd.config import Config
 from darkroomd.errors import (
     EXIT_DONE,
     EXIT_UNAVAILABLE,
+    CannotWrite,
     Changed,
     ConfigError,
     Conflict,
@@ -37,18 +37,20 @@ from darkroomd.job import Job, Settled, Sighting, Skip, Staged, Status, Verdict
 from darkroomd.plan import plan
 from darkroomd.record import Claimed, Ledger, delay_seconds
 from darkroomd.settle import Settling, fingerprint
+from darkroomd.systemd import Systemd
 from darkroomd.watch import Health, Watcher
 from darkroomd.workers import WorkerDied, Workers
 
 log = structlog.get_logger()
 
-HEALTH_SECONDS = 5.0
+HEALTH_SECONDS = 5.0  # also how late a retry may be
 POLL_SECONDS = 10.0  # for folders whose file system raises no events
-FULL_CHECK_SECONDS = 3600.0  # the ledger is asked about every file again: 100,000 files cost about 2 s
-SCAN_BATCH = 2000  # names per tick, so that a slow share does not keep signals and systemd waiting
+FULL_CHECK_SECONDS = 600.0  # the ledger is asked about every file again, because a person may have changed it
+SCAN_BATCH = 2000  # names in one tick, so that a slow share does not keep signals and systemd waiting
 BELIEVE_TRUNCATED_SECONDS = 24 * 3600.0
-STOP_SECONDS = 1.0
 OFFLINE_RETRY_SECONDS = 60.0
+LEDGER_RETRY_SECONDS = 15.0
+STOP_SECONDS = 1.0
 
 _TRANSIENT = {
     errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EBUSY, errno.EACCES, errno.EPERM,
@@ -59,19 +61,15 @@ _TRANSIENT = {
 
 @dataclass
 class Summary:
-    """What a run came to. postponed: photos that will be tried again by themselves. exit_code: 0, or why it ended."""
+    """What a run came to. postponed: times that a photo was put off, to be tried again by itself."""
 
     verdicts: dict[Status, int] = field(default_factory=dict)
     postponed: int = 0
     exit_code: int = EXIT_DONE
 
-    @property
-    def some_failed(self) -> bool:
-        return any(self.verdicts.get(status) for status in ("failed", "refused"))
-
 
 class Service:
-    """Watches the config's folders and brings each photo to its verdict. `ledger` and `workers` are closed by the caller.
+    """Watches the config's folders and brings each photo to its verdict. The caller closes the ledger.
 
     digests: SHA-256 of every network by name. reload: the config and digests anew, at SIGHUP; raises ConfigError.
     on_verdict: called once for each photo that is finished, one way or another. clock never goes back; wall is the
@@ -90,18 +88,19 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self.summary = Summary()
         self._ledger = ledger
         self._workers = workers
         self._reload = reload
         self._on_verdict = on_verdict
         self._clock = clock
         self._wall = wall
-        self._systemd = _Systemd()
+        self._systemd = Systemd()
         self._settling = Settling()
         self._running: dict[int, tuple[Claimed, Future[Staged]]] = {}
+        # The one kind of queue that a signal handler may put something on.
         self._wake: SimpleQueue[str] = SimpleQueue()
         self._stopping = self._reload_asked = False
-        self.summary = Summary()
         self._use(config, digests)
 
     def _use(self, config: Config, digests: Mapping[str, str]) -> None:
@@ -116,12 +115,15 @@ class Service:
         self._scan: Iterator[Sighting] = iter(())
         self._scanning = False
         self._scan_due = self._poll_due = self._health_due = -float("inf")
-        self._full_check_due = self._clock() + FULL_CHECK_SECONDS
+        self._full_check_due = float("inf")
 
-    # one look
+    # One look
 
     def tick(self, now: float) -> float:
-        """Does what is due and never waits. The answer: in how many seconds there may be something to do again."""
+        """Does what is due and never waits. The answer: in how many seconds there may be something to do again.
+
+        CannotWrite comes from the ledger alone, and then nothing can be promised: recover() before the next tick.
+        """
         self._note_sightings(now)
         self._take_in(now)
         self._collect(now)
@@ -129,16 +131,26 @@ class Service:
         self._start_jobs(now)
         return self._seconds_until_next(now)
 
+    def recover(self) -> None:
+        """As after a restart: what an earlier run left is put right, and everything is looked at anew."""
+        self._workers.stop()
+        self._running.clear()
+        self._settling.forget()
+        self._scan_due = -float("inf")
+        healed = self._ledger.heal(self._wall(), write.publish)
+        log.info("ledger.healed", **{name: getattr(healed, name) for name in healed.__slots__})
+
     def _note_sightings(self, now: float) -> None:
         for sighting in self._watcher.drain():
             self._settling.note(sighting, now)
         if now >= self._health_due:
             self._health_due = now + HEALTH_SECONDS
             self._ask_health()
-        if now >= self._full_check_due:
-            self._full_check_due = now + FULL_CHECK_SECONDS
-            self._settling.forget()
         if now >= self._scan_due and not self._scanning:
+            if now >= self._full_check_due:
+                self._settling.forget()
+                self._full_check_due = float("inf")
+            self._full_check_due = min(self._full_check_due, now + FULL_CHECK_SECONDS)
             self._scan_due = now + self._config.service.rescan_minutes * 60
             self._poll_due = now + POLL_SECONDS
             self._scan = self._watcher.scan(self._folders)
@@ -160,8 +172,8 @@ class Service:
             log.warning("watch.degraded", note=note)
         for note in sorted(set(before.notes) - set(self._health.notes)):
             log.info("watch.recovered", note=note)
-        counts = ", ".join(f"{count} {state}" for state, count in self._ledger.counts().items() if count)
-        self._systemd.tell(f"STATUS={counts or 'nothing to do yet'}{'; degraded' if self._health.notes else ''}")
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(self._ledger.counts().items()))
+        self._systemd.status((counts or "no photos yet") + ("; degraded, see the log" if self._health.notes else ""))
 
     def _take_in(self, now: float) -> None:
         jobs: dict[Settled, Job] = {}
@@ -170,25 +182,22 @@ class Service:
                 log.info("photo.skipped", source=settled.path, reason=settled.reason)
                 continue
             try:
-                planned = self._plan(settled)
+                cores = len(os.sched_getaffinity(0))
+                planned = plan(settled, self._folders[settled.root], self._config, self._digests, cores)
             except Unavailable as error:
                 self._unavailable(error)
                 return
-            if isinstance(planned, Skip):  # as many as the user has other files: not worth a line each start
+            if isinstance(planned, Skip):  # one for each other file of the user's at every start: not worth a line
                 log.debug("photo.skipped", source=planned.path, reason=planned.reason)
             else:
                 log.debug("photo.seen", source=settled.path)
                 jobs[settled] = planned
-        candidates = [(settled, job.recipe) for settled, job in jobs.items()]
-        new = [jobs[settled] for settled in self._ledger.unknown(candidates, self._config.service.redo)]
+        redo = self._config.service.redo == "on-change"
+        new = [jobs[settled] for settled in self._ledger.unknown(jobs, lambda settled: jobs[settled].recipe, redo)]
         if new:
             self._ledger.take_in(new, self._wall())
         for job in new:
             log.info("photo.planned", source=job.source, mode=job.mode.name, target=job.target)
-
-    def _plan(self, settled: Settled) -> Job | Skip:
-        cores = len(os.sched_getaffinity(0))
-        return plan(settled, self._folders[settled.root], self._config, self._digests, cores)
 
     def _start_jobs(self, now: float) -> None:
         while not self._stopping and (free := self._workers.free()):
@@ -204,20 +213,21 @@ class Service:
                 return
 
     def _still_there(self, claimed: Claimed, now: float) -> bool:
-        """Settles without a worker what became of a photo that left or changed while it was queued."""
+        """Finds out without a worker what became of a photo that left or changed while it was queued."""
         job = claimed.job
         found = fingerprint(job.source)
         if job.root not in self._folders:
-            self._supersede(claimed, "its folder is no longer watched", now)
+            self._set_aside(claimed, "superseded", "its folder is no longer watched")
         elif found == job.fingerprint:
             return True
         elif found is None:
             self._gone(claimed)
         else:
-            self._supersede(claimed, "changed while it was queued", now)
+            self._set_aside(claimed, "superseded", "changed while it was queued")
+            self._settling.note(Sighting(job.root, job.source), now)
         return False
 
-    # what came of a job
+    # What came of a job
 
     def _collect(self, now: float) -> None:
         for claimed, future in [pair for pair in self._running.values() if pair[1].done()]:
@@ -225,85 +235,85 @@ class Service:
             try:
                 self._publish(claimed, future.result())
             except Exception as error:
+                write.discard(claimed.job.temporary)
                 self._trouble(claimed, error, now)
 
     def _publish(self, claimed: Claimed, staged: Staged) -> None:
-        written = None
-        verdict = staged.verdict
-        if staged.temporary is not None and staged.digest is not None:
-            previous = self._ledger.previous(staged.job)
-            self._ledger.staged(claimed.id, staged, self._wall())
-            written = write.publish(staged.job, staged.digest, staged.size, previous)
-            verdict = replace(verdict, output=written.path)
-        elif fingerprint(staged.job.source) not in (None, staged.job.fingerprint):
+        job, verdict = claimed.job, staged.verdict
+        if fingerprint(job.source) not in (None, job.fingerprint):
             raise Changed("changed while it was worked on")
-        self._ledger.finished(claimed.id, verdict, written, self._wall())
-        self._tell(verdict, f"photo.{verdict.status}", claimed)
+        state = self._ledger.staged(claimed.id, staged, self._wall())
+        if state == "staged" and staged.digest is not None:
+            written = write.publish(staged.job, staged.digest, staged.size, self._ledger.previous(claimed.id))
+            self._ledger.finished(claimed.id, written, self._wall())
+            self._tell(replace(verdict, output=written.path), f"photo.{verdict.status}", claimed)
+        elif state in ("done", "unchanged"):
+            self._tell(verdict, f"photo.{state}", claimed)
+        else:  # the ledger knows this very result already
+            write.discard(staged.temporary)
+            log.info(f"photo.{state}", source=job.source, job=claimed.id, reason="the same bytes as before")
 
     def _trouble(self, claimed: Claimed, error: Exception, now: float) -> None:
-        """Who must act decides. Every branch ends in exactly one state of the ledger, and in one line of the log."""
+        """Who must act decides. Every branch ends in one state of the ledger, and in one line of the log."""
         job, reason, wall = claimed.job, str(error), self._wall()
-        write.discard(job.temporary)
-        verdict = Verdict(job.source, "failed", job.mode.name, reason=reason)
-        if isinstance(error, Changed):
-            self._supersede(claimed, reason, now)
-        elif isinstance(error, Incomplete) and (until := _believed_at(job, wall)) > wall:
-            self._ledger.waiting(claimed.id, reason, until)
-            log.info("photo.waiting", source=job.source, job=claimed.id, reason=reason)
-            self.summary.postponed += 1
-        elif isinstance(error, Rejected):
-            verdict = replace(verdict, status="refused")
-            self._ledger.refused(claimed.id, verdict, wall)
-            self._tell(verdict, "photo.refused", claimed)
-        elif isinstance(error, Retryable | OSError) and fingerprint(job.source) is None:
-            self._gone(claimed)
-        elif isinstance(error, Retryable) or (isinstance(error, OSError) and error.errno in _TRANSIENT):
-            self._postpone(claimed, reason, delay_seconds(claimed.attempt))
-        elif isinstance(error, Conflict):
-            self._ledger.conflict(claimed.id, verdict, wall)
-            self._tell(verdict, "photo.conflict", claimed)
-        elif isinstance(error, Unavailable):
-            self._ledger.release([claimed.id])
-            self._unavailable(error)
-        elif isinstance(error, WorkerDied) and self._ledger.worker_died(claimed.id, reason, wall) == "retry":
-            log.error("photo.worker_died", source=job.source, job=claimed.id, attempt=claimed.attempt, reason=reason)
-        elif isinstance(error, WorkerDied):
-            verdict = replace(verdict, reason=f"quarantined after {claimed.attempt} attempts: {reason}")
-            self._tell(verdict, "photo.quarantined", claimed)
-        else:
-            self._ledger.failed(claimed.id, verdict, wall)
-            self._tell(verdict, "photo.failed", claimed, error)
+        failed = Verdict(job.source, "failed", job.mode.name, reason=reason)
+        match error:
+            case Changed():
+                self._set_aside(claimed, "superseded", reason)
+                self._settling.note(Sighting(job.root, job.source), now)
+            case Incomplete() if (until := _believed_at(job, wall)) > wall:
+                self._ledger.waiting(claimed.id, reason, until, wall)
+                self._put_off("photo.waiting", claimed, reason, until - wall)
+            case Rejected():
+                refused = replace(failed, status="refused")
+                self._ledger.rejected(claimed.id, refused, wall)
+                self._tell(refused, "photo.refused", claimed)
+            case Conflict():
+                self._set_aside(claimed, "conflict", reason)
+                self._tell(failed, "photo.conflict", claimed)
+            case Unavailable():
+                self._ledger.release([claimed.id], wall)
+                self._unavailable(error)
+            case WorkerDied() if self._ledger.worker_died(claimed.id, reason, wall) == "quarantined":
+                reason = f"put aside after {claimed.attempt} attempts: {reason}"
+                self._tell(replace(failed, reason=reason), "photo.quarantined", claimed)
+            case WorkerDied():
+                self._put_off("photo.worker_died", claimed, reason, delay_seconds(claimed.attempt))
+            case Retryable() | OSError() if fingerprint(job.source) is None:
+                self._gone(claimed)
+            case Retryable():
+                self._postpone(claimed, reason, delay_seconds(claimed.attempt))
+            case OSError() if error.errno in _TRANSIENT:
+                self._postpone(claimed, reason, delay_seconds(claimed.attempt))
+            case _:
+                self._ledger.rejected(claimed.id, failed, wall)
+                self._tell(failed, "photo.failed", claimed, error)
 
     def _gone(self, claimed: Claimed) -> None:
         """A missing disk is not a deleted photo."""
         if self._watcher.is_offline(claimed.job.root):
             self._postpone(claimed, f"{claimed.job.root} is not there", OFFLINE_RETRY_SECONDS)
-            return
-        self._ledger.superseded(claimed.id, "the file is gone", self._wall())
-        log.info("photo.superseded", source=claimed.job.source, job=claimed.id, reason="the file is gone")
+        else:
+            self._set_aside(claimed, "superseded", "the file is gone")
 
-    def _supersede(self, claimed: Claimed, reason: str, now: float) -> None:
-        self._ledger.superseded(claimed.id, reason, self._wall())
-        if claimed.job.root in self._folders:
-            self._settling.note(Sighting(claimed.job.root, claimed.job.source), now)
-        log.info("photo.superseded", source=claimed.job.source, job=claimed.id, reason=reason)
+    def _set_aside(self, claimed: Claimed, state: Literal["conflict", "superseded"], reason: str) -> None:
+        self._ledger.set_aside(claimed.id, state, reason, self._wall())
+        if state == "superseded":
+            log.info("photo.superseded", source=claimed.job.source, job=claimed.id, reason=reason)
 
     def _postpone(self, claimed: Claimed, reason: str, seconds: float) -> None:
-        self._ledger.postponed(claimed.id, reason, self._wall() + seconds)
-        log.warning(
-            "photo.postponed", source=claimed.job.source, job=claimed.id, reason=reason, again_in_seconds=round(seconds)
-        )
-        self.summary.postponed += 1
+        wall = self._wall()
+        self._ledger.postponed(claimed.id, reason, wall + seconds, wall)
+        self._put_off("photo.postponed", claimed, reason, seconds)
 
-    def _unavailable(self, error: Unavailable) -> None:
-        log.error("service.unavailable", reason=str(error))
-        self.summary.exit_code = EXIT_UNAVAILABLE
-        self._stopping = True
+    def _put_off(self, event: str, claimed: Claimed, reason: str, seconds: float) -> None:
+        self.summary.postponed += 1
+        facts = {"source": claimed.job.source, "job": claimed.id, "attempt": claimed.attempt, "reason": reason}
+        log.warning(event, **facts, again_in_seconds=round(seconds))
 
     def _tell(self, verdict: Verdict, event: str, claimed: Claimed, error: Exception | None = None) -> None:
         facts: dict[str, object] = {"source": verdict.source, "job": claimed.id, "mode": verdict.mode}
-        facts |= {"output": verdict.output} if verdict.output else {}
-        facts |= {"reason": verdict.reason} if verdict.reason else {}
+        facts |= {name: value for name in ("output", "reason") if (value := getattr(verdict, name)) is not None}
         facts |= {"seconds": round(sum(verdict.seconds.values()), 2)} if verdict.seconds else {}
         if error is not None:
             log.error(event, **facts, exc_info=error)
@@ -314,109 +324,86 @@ class Service:
         self.summary.verdicts[verdict.status] = self.summary.verdicts.get(verdict.status, 0) + 1
         self._on_verdict(verdict)
 
-    # time and signals
+    def _unavailable(self, error: Unavailable) -> None:
+        log.error("service.unavailable", reason=str(error))
+        self.summary.exit_code = EXIT_UNAVAILABLE
+        self._stopping = True
+
+    # Time and signals
 
     def run_forever(self) -> int:
         """Until SIGTERM or SIGINT: the exit code. The picture in work is abandoned and its job put back."""
-        with self._signals():
-            self._heal()
+        with self._serving():
             self._watcher.start()
-            try:
-                self._loop(lambda: False)
-            finally:
-                self._stop()
+            recovered = ready = False
+            while not self._stopping:
+                try:
+                    if not recovered:
+                        self.recover()
+                        recovered = True
+                    seconds = self.tick(self._clock())
+                    if not ready:  # the first scan has begun; photos are served however long it takes
+                        self._systemd.ready()
+                        ready = True
+                except CannotWrite as error:
+                    log.error("ledger.cannot_write", reason=str(error), again_in_seconds=LEDGER_RETRY_SECONDS)
+                    recovered, seconds = False, LEDGER_RETRY_SECONDS
+                self._wait(seconds)
+                if self._reload_asked:
+                    self._reload_asked = False
+                    self._use_new_config()
         return self.summary.exit_code
 
     def run_once(self) -> Summary:
-        """Everything that is there now, to its end; photos that must wait for something else stay for the next run."""
-        with self._signals():
-            self._heal()
-            try:
-                self._loop(self._nothing_left)
-                for path in self._settling.stalled():
-                    log.warning("photo.skipped", source=path, reason="empty, or its end is not written yet")
-            finally:
-                self._stop()
+        """Everything that is there now, to its end; what must wait for something stays for the next run."""
+        with self._serving():
+            self.recover()
+            while not self._stopping:
+                seconds = self.tick(self._clock())
+                if not (self._scanning or self._settling.pending() or self._running):
+                    break
+                self._wait(seconds)
+            for path in self._settling.stalled():
+                log.warning("photo.skipped", source=path, reason="empty, or its end is not written yet")
         return self.summary
 
-    def _nothing_left(self) -> bool:
-        due = self._ledger.next_due(self._wall())
-        return not (
-            self._scanning or self._settling.pending() or self._running or (due is not None and due <= self._wall())
-        )
-
-    def _loop(self, is_over: Callable[[], bool]) -> None:
-        ready = False
-        while not self._stopping:
-            seconds = self.tick(self._clock())
-            if not ready:
-                self._systemd.tell("READY=1")
-                ready = True
-            self._systemd.tell("WATCHDOG=1")
-            if is_over():
-                return
-            self._wait(min(seconds, self._systemd.ping_seconds))
-            if self._reload_asked:
-                self._reload_asked = False
-                self._use_new_config()
-
     def _wait(self, seconds: float) -> None:
+        self._systemd.alive()
         with contextlib.suppress(Empty):
             if seconds > 0:
-                self._wake.get(timeout=seconds)
+                self._wake.get(timeout=min(seconds, self._systemd.ping_seconds))
             while True:
                 self._wake.get_nowait()
 
     def _seconds_until_next(self, now: float) -> float:
         if self._scanning:
             return 0.0
-        dues = [self._scan_due, self._health_due, self._full_check_due, self._workers.next_due()]
+        dues = [self._scan_due, self._health_due, self._workers.next_due()]
         dues.append(self._settling.next_due(self._config.service.settle_seconds))
         dues.append(self._poll_due if self._health.polled else None)
-        seconds = min(due - now for due in dues if due is not None)
-        if self._workers.free() and (due := self._ledger.next_due(wall := self._wall())) is not None:
-            seconds = min(seconds, max(due - wall, 0.5))
-        return max(seconds, 0.02)
-
-    def _heal(self) -> None:
-        log.info("ledger.healed", found=str(self._ledger.heal(self._wall())))
-
-    def _stop(self) -> None:
-        self._systemd.tell("STOPPING=1")
-        self._watcher.stop()
-        self._workers.stop(STOP_SECONDS)
-        for claimed, future in list(self._running.values()):
-            if isinstance(future.exception(), WorkerDied):
-                del self._running[claimed.id]
-                write.discard(claimed.job.temporary)
-                self._ledger.release([claimed.id])
-                log.info("photo.put_back", source=claimed.job.source, job=claimed.id)
-        self._collect(self._clock())
-        log.info("service.stopped", exit_code=self.summary.exit_code)
-        self._systemd.close()
+        return max(0.02, min(due - now for due in dues if due is not None))
 
     def _use_new_config(self) -> None:
         """All of it or nothing: the old config stays in use until the new one has no fault."""
-        # systemd 257 waits for ever for a reload that does not say when it began
-        self._systemd.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._systemd.reloading()
         try:
             if self._reload is None:
                 raise ConfigError(["this service was started without a config file"])
             config, digests = self._reload()
-        except ConfigError as error:
-            for fault in error.faults:
+        except (ConfigError, Unavailable, OSError) as error:
+            for fault in error.faults if isinstance(error, ConfigError) else [str(error)]:
                 log.error("config.refused", fault=fault)
-        except (Unavailable, OSError) as error:
-            log.error("config.refused", fault=str(error))
         else:
             self._watcher.stop()
             self._use(config, digests)
             self._watcher.start()
             log.info("config.reloaded", folders=len(self._folders))
-        self._systemd.tell("READY=1")
+        self._systemd.ready()
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _serving(self) -> Iterator[None]:
+        """Signals ask us to stop between two ticks; the second one does not ask. Leaves nothing running behind."""
+
         def on_signal(number: int, _frame: FrameType | None) -> None:
             if number == signal.SIGHUP:
                 self._reload_asked = True
@@ -424,35 +411,34 @@ class Service:
                 os._exit(128 + number)
             else:
                 self._stopping = True
-            self._wake.put("signal")  # SimpleQueue is the one queue that may be used here
+            self._wake.put("signal")
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, on_signal) for number in numbers}
+        log.info("service.started", folders=len(self._folders), workers=self._workers.count)
         try:
             yield
         finally:
+            self._systemd.stopping()
+            self._watcher.stop()
+            self._put_back()
+            log.info("service.stopped", exit_code=self.summary.exit_code)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self._systemd.close()
 
-
-class _Systemd:
-    """Silent when nobody listens. ping_seconds: half of what systemd waits for a sign of life; infinite if it does not."""
-
-    def __init__(self) -> None:
-        self._notifier = sdnotify.SystemdNotifier() if os.environ.get("NOTIFY_SOCKET") else None
-        limit = int(os.environ.get("WATCHDOG_USEC", "0"))
-        mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.ping_seconds = limit / 2e6 if limit and mine else float("inf")
-
-    def tell(self, message: str) -> None:
-        if self._notifier is not None:
-            self._notifier.notify(message)
-
-    def close(self) -> None:
-        if self._notifier is not None and self._notifier.socket is not None:
-            self._notifier.socket.close()
-            self._notifier.socket = None
+    def _put_back(self) -> None:
+        self._workers.stop(STOP_SECONDS)
+        with contextlib.suppress(CannotWrite):  # then the next start finds them as they are
+            for claimed, future in list(self._running.values()):
+                if isinstance(future.exception(), WorkerDied):
+                    del self._running[claimed.id]
+                    write.discard(claimed.job.temporary)
+                    self._ledger.release([claimed.id], self._wall())
+                    log.info("photo.put_back", source=claimed.job.source, job=claimed.id)
+            self._collect(self._clock())
 
 
 def _believed_at(job: Job, wall: float) -> float:
-    """When a file that ends too early counts as finished. By its ctime, which nobody can set back or forward."""
+    """When a file that ends too early counts as finished. By its ctime, which nobody can set."""
     return min(job.fingerprint.ctime_ns / 1e9, wall) + BELIEVE_TRUNCATED_SECONDS

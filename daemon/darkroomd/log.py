@@ -18,7 +18,8 @@ def set_up(level: Level = "info", stream: TextIO | None = None, environ: Mapping
     person = stream.isatty()
     colours = person and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     render: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=colours)]
+        # plain, because rich would print every local variable of every frame
+        [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)]
         if person
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )

@@ -158,6 +158,8 @@ class _Slot:
             self.answer.set_result(inner.result())
 
     def _cause(self) -> str:
+        for process in self._processes():  # its end can be told a moment before its exit code is there
+            process.join(5)
         codes = [process.exitcode for process in self._processes()]
         named = [signal.Signals(-code).name if code < 0 else f"exit {code}" for code in codes if code is not None]
         return f"the worker died ({', '.join(named) or 'no reason given'})"

@@ -1,0 +1,283 @@
+"""YAML -> frozen Config, or every fault at once as `file:line:column: key: message`.
+
+The file, then conf.d/*.yaml beside it in name order, then DARKROOMD_SECTION__KEY; what comes later wins. The shape of
+each section is checked in shape.py; what spans sections (mode names, folders that overlap) is checked here on the
+marked nodes, so that one wrong value hides no other fault. docs/configuration.md tells all this to users.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+from darkroomd import marks, places, shape
+from darkroomd.errors import ConfigError
+from darkroomd.job import Limits, Mode, Output
+from darkroomd.marks import Fault, Node, Place
+from darkroomd.overlap import Spot, below, enters, is_file, spot
+
+# Modes that people will look for, and that get built in when a network for them ships.
+PLANNED_MODES = ("portrait", "old-photo", "text", "unblur", "upscale")
+MODE_NAME = re.compile(r"\w[\w-]{0,39}")  # it may become part of a file name
+ENVIRONMENT_SECTIONS = ("output", "service", "limits")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An exception to a folder's mode; the first rule that matches a photo wins.
+
+    name: a glob (fnmatch, upper and lower case alike) on the file's name, or on its path below the watched folder when
+    it has a slash. mode: None exactly when skip.
+    """
+
+    name: str
+    skip: bool
+    mode: Mode | None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A watched folder and where its copies go. Both paths are absolute; neither need exist yet."""
+
+    watch: Path
+    output: Path
+    mode: Mode
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How the service uses the machine and its time.
+
+    workers: processes, which share the cores. memory_limit_mb: of each, 0 for none. idle_minutes: after which a worker
+    without photos ends. redo: whether a photo whose settings changed waits for a command or is enhanced again.
+    """
+
+    device: Literal["auto", "cpu"] = "auto"
+    workers: int = 1
+    settle_seconds: float = 2.0
+    rescan_minutes: float = 1.0
+    memory_limit_mb: int = 0
+    idle_minutes: float = 5.0
+    redo: Literal["ask", "on-change"] = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that a config decides. modes: built-in and the user's, by name. file: None when none was read."""
+
+    file: Path | None
+    folders: tuple[Folder, ...]
+    modes: Mapping[str, Mode]
+    output: Output
+    service: Service
+    limits: Limits
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """The config in a file, its drop-ins and the environment. Reads only; raises ConfigError with every fault."""
+    faults: list[Fault] = []
+    files = [path, *_drop_ins(path.parent / "conf.d", faults)]
+    layers = [marks.read_file(file, layer, faults) for layer, file in enumerate(files)]
+    if layers[0] is not None and not layers[0].fields():
+        faults.append(Fault(layers[0].place, "file", "is empty: begin with `folders:`, as config/minimal.yaml does"))
+        layers[0] = None
+    layers.append(marks.read_environment(environ, len(files), ENVIRONMENT_SECTIONS, faults))
+    tree = marks.mapping(Place(0, str(path), 1, 1), {})
+    for layer in layers:
+        if layer is None:  # half a config would bring up faults that the whole one does not have
+            raise _refusal(faults)
+        tree = layer.over(tree)
+    base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow a symlink out of the folder
+    modes = builtin_modes()
+    faults += [*_mode_faults(tree, modes), *_rule_faults(tree), *_folder_faults(tree, base, environ)]
+    return _build(path, _shaped(tree, modes, faults), modes, base, environ)
+
+
+def defaults(environ: Mapping[str, str] = os.environ) -> Config:
+    """What holds without a config file: no folders, built-in modes, the environment's overrides. Raises ConfigError."""
+    faults: list[Fault] = []
+    tree = marks.read_environment(environ, 0, ENVIRONMENT_SECTIONS, faults)
+    modes = builtin_modes()
+    return _build(None, _shaped(tree, modes, faults), modes, Path("/"), environ)
+
+
+def builtin_modes() -> dict[str, Mode]:
+    """The modes that ship, by name."""
+    faults: list[Fault] = []
+    file = places.shipped_folder() / "modes.yaml"
+    shipped = marks.read_text(file.read_text(encoding="utf-8"), Place(0, str(file), 1, 1), faults)
+    if shipped is None:
+        raise _refusal(faults)
+    return {name: Mode(name=name, **settings) for name, settings in shipped.plain().items()}
+
+
+def _shaped(tree: Node, builtin: Mapping[str, Mode], faults: list[Fault]) -> shape.File:
+    written = shape.fit(tree, builtin, faults)
+    if written is None or faults:
+        raise _refusal(faults)
+    return written
+
+
+def _refusal(faults: list[Fault]) -> ConfigError:
+    return ConfigError([str(fault) for fault in sorted(faults)])
+
+
+def _mode_faults(tree: Node, builtin: Mapping[str, Mode]) -> Iterator[Fault]:
+    own = tree.fields()["modes"].fields() if "modes" in tree.fields() else {}
+    bases = {name: base.value for name, mode in own.items() if (base := mode.text("based_on"))}
+    for name, mode in own.items():
+        if not MODE_NAME.fullmatch(name):
+            yield Fault(mode.key_place, mode.key, "a mode's name is made of up to 40 letters, digits, - and _")
+        if (base := mode.text("based_on")) is not None:
+            yield from _unknown_mode(base, {*builtin, *own})
+            circle = [name]
+            while (step := bases.get(circle[-1])) and step not in circle:
+                circle.append(str(step))
+            if step == name and not (len(circle) == 1 and name in builtin):
+                yield Fault(base.place, base.key, f"goes round in a circle: {' -> '.join([*circle, name])}")
+    for folder in tree.items("folders"):
+        for node in [folder, *folder.items("rules")]:
+            if (used := node.text("mode")) is not None:
+                yield from _unknown_mode(used, {*builtin, *own})
+
+
+def _unknown_mode(node: Node, known: set[str]) -> Iterator[Fault]:
+    name = str(node.value)
+    if name in known:
+        return
+    if name in PLANNED_MODES:
+        why = f"no network for {name} ships with this version; the modes are {', '.join(sorted(known))}"
+    elif near := get_close_matches(name, known, 1):
+        why = f"there is no mode {marks.shown(name)!r}; did you mean {near[0]}?"
+    else:
+        why = f"there is no mode {marks.shown(name)!r}; the modes are {', '.join(sorted(known))}"
+    yield Fault(node.place, node.key, why)
+
+
+def _rule_faults(tree: Node) -> Iterator[Fault]:
+    for rule in (rule for folder in tree.items("folders") for rule in folder.items("rules")):
+        fields = rule.fields()
+        adjusts = [name for name in ("mode", "strength") if name in fields]
+        skips = "skip" in fields and fields["skip"].value is True
+        if skips and adjusts:
+            yield Fault(rule.place, rule.key, f"skips the photo and gives it a {' and a '.join(adjusts)}: keep one")
+        if fields and not skips and not adjusts:
+            yield Fault(rule.place, rule.key, "does nothing: give it skip: true, a mode or a strength")
+
+
+def _folder_faults(tree: Node, base: Path, environ: Mapping[str, str]) -> Iterator[Fault]:
+    listed = tree.fields().get("folders", tree)
+    if listed is tree or listed.value == []:
+        yield Fault(listed.place, "folders", "is missing: list at least one folder with `watch:` and `output:`")
+    watches: list[tuple[Node, Spot]] = []
+    outputs: list[tuple[Node, Spot]] = []
+    for folder in tree.items("folders"):
+        for node, spots in ((folder.text("watch"), watches), (folder.text("output"), outputs)):
+            if node is None:
+                continue
+            try:
+                path = _expanded(str(node.value), base, environ)
+            except ValueError as error:
+                yield Fault(node.place, node.key, str(error))
+                continue
+            spots.append((node, spot(path)))
+            if is_file(path):
+                yield Fault(node.place, node.key, f"{marks.shown(str(path))} is a file: name a folder")
+    yield from _overlaps(watches, outputs)
+
+
+def _overlaps(watches: list[tuple[Node, Spot]], outputs: list[tuple[Node, Spot]]) -> Iterator[Fault]:
+    for watch in watches:
+        for output in outputs:
+            if enters(output[1], watch[1]):
+                hidden = f"a hidden one in it, such as {watch[0].value}/.enhanced"
+                yield _overlap(output, "lies inside", watch, f"name a folder beside it, or {hidden}")
+            elif below(watch[1], output[1]) is not None:
+                yield _overlap(output, "holds", watch, "name a folder beside it")
+    for n, second in enumerate(watches):
+        for first in watches[:n]:
+            if enters(second[1], first[1]) or enters(first[1], second[1]):
+                how = "lies inside" if below(second[1], first[1]) else "holds"
+                yield _overlap(second, how, first, "its photos would be enhanced twice; use rules instead")
+
+
+def _overlap(one: tuple[Node, Spot], how: str, other: tuple[Node, Spot], what: str) -> Fault:
+    how = "is the same as" if below(one[1], other[1]) == () else how
+    where = f"the watched folder {marks.shown(str(other[1].real))} ({other[0].key})"
+    return Fault(one[0].place, one[0].key, f"{how} {where}: {what}")
+
+
+def _expanded(text: str, base: Path, environ: Mapping[str, str]) -> Path:
+    """~ and $VARIABLES filled in; a relative path starts at base. Raises ValueError with what to write instead."""
+    if not text or "\0" in text:
+        raise ValueError("is not the name of a folder")
+    try:
+        filled = Template(text).substitute(environ)
+    except KeyError as error:
+        raise ValueError(f"${error.args[0]} is not set in the environment ($$ means a plain $)") from None
+    except ValueError:
+        raise ValueError("has a $ without a name behind it ($$ means a plain $)") from None
+    if text == "~" or text.startswith("~/"):
+        filled = environ.get("HOME", "~") + filled[1:]
+    filled = os.path.expanduser(filled)  # noqa: PTH111 - Path.expanduser raises where this leaves ~nobody alone
+    if filled.startswith("~"):
+        raise ValueError(f"{marks.shown(filled.split('/')[0])} has no home folder: write the whole path")
+    path = base / filled
+    return Path(os.path.realpath(path)) if ".." in path.parts else path
+
+
+def _drop_ins(folder: Path, faults: list[Fault]) -> list[Path]:
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        faults.append(Fault(Place(0, str(folder), 1, 1), "file", f"cannot be read: {error.strerror}"))
+        return []
+    for name in (name for name in names if name.endswith(".yml")):
+        faults.append(Fault(Place(1, str(folder / name), 1, 1), "file", "is not read: rename it to end in .yaml"))
+    return [folder / name for name in names if name.endswith(".yaml")]
+
+
+def _build(
+    file: Path | None, written: shape.File, modes: dict[str, Mode], base: Path, environ: Mapping[str, str]
+) -> Config:
+    """The Config of a file without faults."""
+    modes = modes | {name: _resolved(name, written.modes, modes) for name in written.modes}
+    folders = []
+    for folder in written.folders:
+        mode = _adjusted(modes[folder.mode], folder.strength)
+        rules = tuple(
+            Rule(r.name, r.skip, None if r.skip else _adjusted(modes[r.mode] if r.mode else mode, r.strength))
+            for r in folder.rules
+        )
+        watch, output = (_expanded(text, base, environ) for text in (folder.watch, folder.output))
+        folders.append(Folder(watch, output, mode, rules))
+    return Config(
+        file=file,
+        folders=tuple(folders),
+        modes=modes,
+        output=Output(**written.output.model_dump(exclude_unset=True)),
+        service=Service(**written.service.model_dump(exclude_unset=True)),
+        limits=Limits(**written.limits.model_dump(exclude_unset=True)),
+    )
+
+
+def _resolved(name: str, own: Mapping[str, shape.Mode], builtin: Mapping[str, Mode]) -> Mode:
+    strength, at = None, name
+    while at in own:
+        strength = own[at].strength if strength is None else strength
+        base = own[at].based_on
+        if base == at:  # an adjusted built-in mode
+            break
+        at = base
+    return _adjusted(replace(builtin[at], name=name), strength)
+
+
+def _adjusted(mode: Mode, strength: float | None) -> Mode:
+    return mode if strength is None else replace(mode, strength=strength)

@@ -1,0 +1,170 @@
+"""The shape of what users write: the keys of every section, and what each one takes. The only file that knows pydantic.
+
+Every key says what it wants once; that text is the message of all its faults. Defaults live in the nouns (Output,
+Limits, Service), so None below means "not written".
+"""
+
+from collections.abc import Collection
+from difflib import get_close_matches
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler
+from pydantic import WrapValidator as Wrap
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from darkroomd.marks import Fault, Node, shown
+
+
+def _wants(what: str, auto: int | None = None) -> Wrap:
+    def check(value: object, inner: ValidatorFunctionWrapHandler) -> object:
+        if auto is not None and value == "auto":
+            return auto
+        try:
+            return inner(value)
+        except ValidationError:
+            raise PydanticCustomError("wants", what) from None
+
+    return Wrap(check)
+
+
+def _file_name(template: str) -> str:
+    if "/" in template or ".." in template:
+        raise ValueError("names a file in the mirrored folder, so it takes no / and no ..")
+    if not template.isprintable():
+        raise ValueError("holds a character that file names should not have")
+    try:
+        fields = [(name, spec, change) for _, name, spec, change in Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"is not a template: {error}") from None
+    for name, spec, change in fields:
+        if name not in ("stem", "ext", "mode") or spec or change:
+            raise ValueError(f"{{{shown(name)}}} is not a field: take {{stem}}, {{ext}} and {{mode}} as they are")
+    if all(name != "stem" for name, _, _ in fields):
+        raise ValueError("must hold {stem}, the photo's own name, so that each photo gets its own copy")
+    return template
+
+
+def _pattern(name: str) -> str:
+    if not name or "\0" in name:
+        raise ValueError('matches no file: write a pattern such as "scan_*"')
+    if name.startswith(("/", "~")) or ".." in name.split("/"):
+        raise ValueError("is matched below the watched folder, so it cannot begin with / or ~ or hold ..")
+    return name
+
+
+_Name = Annotated[str, _wants("text")]
+_Strength = Annotated[float, Field(ge=0, le=1), _wants("a number from 0 (no change) to 1 (full strength)")]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Rule(Shape):
+    name: Annotated[str, _wants("text"), AfterValidator(_pattern)]
+    skip: Annotated[bool, _wants("true or false")] = False
+    mode: _Name | None = None
+    strength: _Strength | None = None
+
+
+class Folder(Shape):
+    watch: _Name
+    output: _Name
+    mode: _Name = "auto"
+    strength: _Strength | None = None
+    rules: list[Rule] = []
+
+
+class Mode(Shape):
+    based_on: _Name
+    strength: _Strength | None = None
+
+
+class Output(Shape):
+    format: Annotated[Literal["keep", "jpeg", "png"] | None, _wants("keep, jpeg or png")] = None
+    quality: Annotated[int | None, Field(ge=1, le=100), _wants("a whole number from 1 to 100")] = None
+    name: Annotated[str, _wants("text"), AfterValidator(_file_name)] | None = None
+    existing: Annotated[Literal["number", "conflict"] | None, _wants("number or conflict")] = None
+    metadata: Annotated[Literal["keep", "strip"] | None, _wants("keep or strip")] = None
+    mtime: Annotated[Literal["keep", "now"] | None, _wants("keep or now")] = None
+    unchanged: Annotated[Literal["copy", "skip"] | None, _wants("copy or skip")] = None
+
+
+class Service(Shape):
+    device: Annotated[Literal["auto", "cpu"] | None, _wants("auto or cpu (this version computes on no other)")] = None
+    workers: Annotated[int | None, Field(ge=1, le=256), _wants("auto or a whole number from 1 to 256", auto=1)] = None
+    settle_seconds: Annotated[float | None, Field(gt=0, le=3600), _wants("a number above 0, up to 3600")] = None
+    rescan_minutes: Annotated[float | None, Field(gt=0, le=1440), _wants("a number above 0, up to 1440")] = None
+    memory_limit_mb: Annotated[int | None, Field(ge=256), _wants("auto or a whole number from 256 up", auto=0)] = None
+    idle_minutes: Annotated[float | None, Field(gt=0, le=1440), _wants("a number above 0, up to 1440")] = None
+    redo: Annotated[Literal["ask", "on-change"] | None, _wants("ask or on-change")] = None
+
+
+class Limits(Shape):
+    max_megapixels: Annotated[float | None, Field(gt=0, le=100_000), _wants("a number above 0, up to 100000")] = None
+    max_file_mb: Annotated[float | None, Field(gt=0, le=1_000_000), _wants("a number above 0, up to 1000000")] = None
+
+
+class File(Shape):
+    folders: list[Folder] = []
+    modes: dict[str, Mode] = {}
+    output: Output = Output()
+    service: Service = Service()
+    limits: Limits = Limits()
+
+
+_SHAPES: dict[tuple[str, ...], type[Shape]] = {
+    (): File,
+    ("folders",): Folder,
+    ("folders", "rules"): Rule,
+    ("output",): Output,
+    ("service",): Service,
+    ("limits",): Limits,
+}
+_MISSING = {
+    "watch": "say which folder to watch",
+    "output": "say where the enhanced copies go",
+    "name": 'say which photos the rule is for, such as "scan_*"',
+    "based_on": "say which mode this one starts from: `based_on: {base}`",
+}
+
+
+def fit(tree: Node, builtin: Collection[str], faults: list[Fault]) -> File | None:
+    """The tree as a File; None, and faults, when it is none. builtin: the names of the modes that ship."""
+    try:
+        return File.model_validate(tree.plain())
+    except ValidationError as error:
+        faults += [_fault(tree, detail, builtin) for detail in error.errors(include_url=False, include_input=False)]
+        return None
+
+
+def _fault(tree: Node, detail: ErrorDetails, builtin: Collection[str]) -> Fault:
+    steps = detail["loc"]
+    node = tree.at(steps)
+    match detail["type"]:
+        case "missing":
+            name = str(steps[-1])
+            base = steps[-2] if steps[-2] in builtin else "general"
+            return Fault(node.place, f"{node.key}.{name}", f"is missing: {_MISSING[name].format(base=base)}")
+        case "extra_forbidden":
+            return Fault(node.key_place, node.key, _unknown_key(tuple(s for s in steps if isinstance(s, str))))
+        case "value_error":
+            return Fault(node.place, node.key, str(detail["ctx"]["error"]))
+        case "wants":
+            quotable = not isinstance(node.value, (str, dict, list)) and node.seen != "nothing" and node.place.line
+            hint = " (in quotes it is text)" if quotable and detail["msg"] == "text" else ""
+            return Fault(node.place, node.key, f"wants {detail['msg']}, not {node.seen}{hint}")
+        case "list_type":
+            return Fault(node.place, node.key, f"wants a list, of lines that begin with `- `, not {node.seen}")
+        case _:
+            return Fault(node.place, node.key, f"wants a mapping, of `key: value` lines, not {node.seen}")
+
+
+def _unknown_key(steps: tuple[str, ...]) -> str:
+    here, wrong = list(_SHAPES.get(steps[:-1], Mode).model_fields), steps[-1]
+    if near := get_close_matches(wrong.lower().replace("-", "_"), here, 1):
+        return f"is not a key; did you mean `{near[0]}`?"
+    if homes := [".".join(home) for home, shape in _SHAPES.items() if home and wrong in shape.model_fields]:
+        return f"is not a key here, only in {' and '.join(homes)}"
+    return f"is not a key; the keys here are {', '.join(here)}"

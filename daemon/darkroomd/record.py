@@ -1,4 +1,4 @@
-"""The ledger: what is to be done, is being done and was done with every photo. The only file with SQL.
+"""The ledger: what is to be done, is being done and was done with every photo. Its file is made in ledger_file.
 
 Losing it costs work, never a file: what it says is checked against the folders before anything is replaced or
 removed. Every call that changes something is one transaction, and that is on the disk (WAL, synchronous=FULL:
@@ -6,14 +6,11 @@ removed. Every call that changes something is one transaction, and that is on th
 could not be, and that nothing changed.
 """
 
-import fcntl
 import json
 import os
 import re
-import secrets
 import sqlite3
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,8 +18,9 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from darkroomd.errors import Busy, CannotWrite, Changed, ConfigError, Conflict, Retryable
+from darkroomd.errors import CannotWrite, Changed, Conflict, Retryable
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Verdict, Written
+from darkroomd.ledger_file import opened_by_owner, opened_by_reader
 
 State = Literal[
     "pending",  # to be done
@@ -39,40 +37,12 @@ State = Literal[
     "superseded",  # a newer row, or the next look at the folder, takes its place
     "skipped",
 ]
-FINISHED = ("done", "unchanged")
-PROBLEMS = ("refused", "failed", "quarantined", "conflict")
-WAITING = ("pending", "retry", "waiting")
+FINISHED: tuple[State, ...] = ("done", "unchanged")
+PROBLEMS: tuple[State, ...] = ("refused", "failed", "quarantined", "conflict")
+WAITING: tuple[State, ...] = ("pending", "retry", "waiting")
 
-VERSION = 1
 MOST_ATTEMPTS = 3
 LONGEST_DELAY_SECONDS = 3600.0
-
-SCHEMA = """
-CREATE TABLE note (at REAL NOT NULL, text TEXT NOT NULL);
-CREATE TABLE settings (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-CREATE TABLE job (
-    id INTEGER PRIMARY KEY,
-    state TEXT NOT NULL,
-    reason TEXT,
-    root BLOB NOT NULL, source BLOB NOT NULL, target BLOB NOT NULL, output_root BLOB,
-    device INTEGER NOT NULL,
-    fingerprint TEXT NOT NULL,                          -- without the device: it may change when a disk is mounted again
-    recipe TEXT NOT NULL,
-    settings INTEGER NOT NULL REFERENCES settings(id),  -- mode, output, limits, engine as JSON
-    attempt INTEGER NOT NULL DEFAULT 0,                 -- begun in all; only grows, and names the temporary
-    unanswered INTEGER NOT NULL DEFAULT 0,              -- begun without an answer: 3 is quarantine
-    taken_in_at REAL NOT NULL, changed_at REAL NOT NULL, due_at REAL NOT NULL DEFAULT 0,
-    content TEXT,                                       -- SHA-256 of the source
-    temporary BLOB, digest TEXT, size INTEGER,          -- what was staged
-    output BLOB, output_digest TEXT, output_size INTEGER,
-    verdict TEXT
-);
-CREATE INDEX job_source ON job(source);
-CREATE INDEX job_state ON job(state, changed_at);
-CREATE INDEX job_due ON job(root, id) WHERE state IN ('pending', 'retry');
-CREATE INDEX job_content ON job(content) WHERE state IN ('done', 'unchanged');
-CREATE INDEX job_output ON job(output) WHERE output IS NOT NULL;
-"""
 
 Settings = TypeVar("Settings", Mode, Output, Limits, Engine)
 
@@ -121,7 +91,7 @@ def delay_seconds(attempt: int) -> float:
 class Ledger:
     """One state folder's ledger. One process owns it and uses it from one thread; any number may read beside it."""
 
-    def __init__(self, db: sqlite3.Connection, folder: Path, instance: str, lock: int | None) -> None:
+    def __init__(self, db: sqlite3.Connection, instance: str, lock: int | None, folder: Path) -> None:
         self.instance = instance
         self._db = db
         self._folder = folder
@@ -135,23 +105,12 @@ class Ledger:
 
         Busy when another process owns it; ConfigError when a newer darkroomd wrote it; CannotWrite when the folder
         cannot be used. A damaged ledger is moved aside under a name with the time `now`, a new one is begun, and
-        notes() tell. The lock lasts until close() or death, and is not handed to programs that are started; a
-        forked child would keep it.
+        notes() tell. The lock lasts until close() or death. Programs that are started do not get it; a forked
+        child would keep it.
         """
-        path = folder / "ledger.sqlite"
-        if not owner:
-            return Ledger(_read_only(path), folder, "", None)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = _locked(folder / "lock")
-            try:
-                instance = _instance(folder)
-                return Ledger(_owned(path, now), folder, instance, lock)
-            except BaseException:
-                os.close(lock)
-                raise
-        except (OSError, sqlite3.OperationalError) as error:
-            raise CannotWrite(f"the state folder {folder} cannot be used: {error}") from error
+        if owner:
+            return Ledger(*opened_by_owner(folder, now), folder)
+        return Ledger(opened_by_reader(folder), "", None, folder)
 
     def close(self) -> None:
         """Let go of the file, then of the lock."""
@@ -201,22 +160,23 @@ class Ledger:
                     (now, os.fsencode(job.source)),
                 )
                 plain = {name: asdict(getattr(job, name)) for name in ("mode", "output", "limits", "engine")}
-                settings = json.dumps(plain, sort_keys=True)
-                db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (settings,))
+                text = json.dumps(plain, sort_keys=True)
+                db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (text,))
+                (settings,) = db.execute("SELECT id FROM settings WHERE text = ?", (text,)).fetchone()
+                values = {
+                    "state": "pending",
+                    **{name: os.fsencode(getattr(job, name)) for name in ("root", "source", "target")},
+                    "output_root": None if job.output_root is None else os.fsencode(job.output_root),
+                    "device": job.fingerprint.device,
+                    "fingerprint": _text(job.fingerprint),
+                    "recipe": job.recipe,
+                    "settings": settings,
+                    "taken_in_at": now,
+                    "changed_at": now,
+                }
                 db.execute(
-                    "INSERT INTO job (state, root, source, target, output_root, device, fingerprint, recipe, settings, "
-                    "taken_in_at, changed_at) "
-                    "VALUES ('pending', ?, ?, ?, ?, ?, ?, ?, (SELECT id FROM settings WHERE text = ?), ?, ?)",
-                    (
-                        *(os.fsencode(path) for path in (job.root, job.source, job.target)),
-                        job.output_root and os.fsencode(job.output_root),
-                        job.fingerprint.device,
-                        _text(job.fingerprint),
-                        job.recipe,
-                        settings,
-                        now,
-                        now,
-                    ),
+                    f"INSERT INTO job ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+                    tuple(values.values()),
                 )
 
     def claim(self, now: float, limit: int) -> list[Claimed]:
@@ -280,14 +240,14 @@ class Ledger:
         None when another photo has had that name since.
         """
         row = self._row(id)
-        folder = os.path.dirname(row["target"])
+        folder = row["target"].rpartition(b"/")[0]
         earlier = self._db.execute(
             "SELECT * FROM job WHERE source = ? AND output IS NOT NULL AND output_digest IS NOT NULL "
             "ORDER BY id DESC LIMIT 100",
             (row["source"],),
         )
         for old in earlier:
-            if os.path.dirname(old["output"]) == folder and _is_there(old["output"], old["output_size"]):
+            if old["output"].rpartition(b"/")[0] == folder and _is_there(old["output"], old["output_size"]):
                 other = self._db.execute(
                     "SELECT 1 FROM job WHERE output = ? AND source != ? AND id > ?",
                     (old["output"], old["source"], old["id"]),
@@ -314,11 +274,11 @@ class Ledger:
                 verdict=json.dumps(verdict),
             )
 
-    def postponed(self, id: int, reason: str, until: float, now: float, counts: bool = False) -> State:
-        """Time must act: due again at `until`. counts: the attempt is one of the three, as if its worker had died."""
+    def postponed(self, id: int, reason: str, until: float, now: float) -> State:
+        """Time must act, or nothing that is the photo's fault: due again at `until`; not one of the three attempts."""
         with self._writing():
-            row = self._row(id, "running", "staged")
-            return self._move(id, row["state"], "retry", now, reason, answered=not counts, due_at=until)
+            origin = self._row(id, "running", "staged")["state"]
+            return self._move(id, origin, "retry", now, reason, due_at=until)
 
     def waiting(self, id: int, reason: str, until: float, now: float, verdict: Verdict | None = None) -> State:
         """The file may still be arriving: it comes again when it changes, and fails for `reason` at `until`."""
@@ -332,9 +292,7 @@ class Ledger:
         with self._writing():
             return self._move(id, "running", verdict.status, now, verdict.reason, verdict=_json(verdict))
 
-    def set_aside(
-        self, id: int, state: Literal["conflict", "superseded", "skipped"], reason: str, now: float
-    ) -> State:
+    def set_aside(self, id: int, state: Literal["conflict", "superseded", "skipped"], reason: str, now: float) -> State:
         """Ended without a result: its name is taken, the file changed or vanished, or no rule wants it any more."""
         with self._writing():
             return self._move(id, self._row(id, "running", "staged", *WAITING)["state"], state, now, reason)
@@ -375,7 +333,7 @@ class Ledger:
         with self._writing() as db:
             for row in db.execute("SELECT * FROM job WHERE state = 'running' ORDER BY id").fetchall():
                 if row["unanswered"] >= MOST_ATTEMPTS:
-                    reason = f"{MOST_ATTEMPTS} attempts ended without an answer; last: " + (row["reason"] or "darkroomd died")
+                    reason = f"no answer in {MOST_ATTEMPTS} attempts; the last ended with darkroomd itself"
                     became.append(self._move(row["id"], "running", "quarantined", now, reason, answered=False))
                 else:
                     became.append(self._move(row["id"], "running", "pending", now, row["reason"], answered=False))
@@ -395,7 +353,8 @@ class Ledger:
         that are done. They are superseded rather than pending because a job carries the settings it was planned with.
         """
         states = (*PROBLEMS, "retry", "waiting") + (() if paths is None else (*FINISHED, "skipped"))
-        change = f"UPDATE job SET state = 'superseded', reason = 'asked for again', changed_at = ? WHERE state IN {states}"
+        change = "UPDATE job SET state = 'superseded', reason = 'asked for again', changed_at = ? "
+        change += f"WHERE state IN {states}"
         with self._writing() as db:
             if paths is None:
                 return db.execute(change, (now,)).rowcount
@@ -411,9 +370,9 @@ class Ledger:
 
     def rows(self, states: Sequence[State], limit: int) -> list[Entry]:
         """Photos in any of the states, those that changed last first."""
+        marks = ", ".join("?" * len(states))
         found = self._db.execute(
-            f"SELECT * FROM job WHERE state IN ({','.join('?' * len(states))}) ORDER BY changed_at DESC, id DESC LIMIT ?",
-            (*states, limit),
+            f"SELECT * FROM job WHERE state IN ({marks}) ORDER BY changed_at DESC, id DESC LIMIT ?", (*states, limit)
         )
         return [
             Entry(
@@ -459,8 +418,7 @@ class Ledger:
             yield self._db
             self._db.execute("COMMIT")
         except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._db.rollback()
             if isinstance(error, sqlite3.OperationalError):
                 raise CannotWrite(f"the ledger in {self._folder} cannot be written: {error}") from error
             raise
@@ -479,6 +437,7 @@ class Ledger:
         state: State,
         now: float,
         reason: str | None = None,
+        *,
         answered: bool = True,
         **values: Any,
     ) -> State:
@@ -491,7 +450,7 @@ class Ledger:
             values |= {"state": state, "reason": reason and _plain(reason), "changed_at": now}
             if origin == "running" and answered:
                 values["unanswered"] = row["unanswered"] - 1
-            if origin == "staged" and state not in FINISHED:
+            if origin == "staged" and state in WAITING:
                 # It may have become public all the same: remembered, so that the next result may replace it.
                 values |= {"output": row["target"], "output_digest": row["digest"], "output_size": row["size"]}
             changes = ", ".join(f"{name} = ?" for name in values)
@@ -562,121 +521,18 @@ class Ledger:
     def _sweep(self) -> int:
         ours = re.compile(rf"\.darkroomd-{self.instance}-\d+-\d+\.part")
         swept = 0
-        for folder in sorted({os.path.dirname(row[0]) for row in self._db.execute("SELECT target FROM job")}):
+        for folder in sorted({row[0].rpartition(b"/")[0] for row in self._db.execute("SELECT target FROM job")}):
             with suppress(OSError):
                 at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:
-                    for name in filter(ours.fullmatch, os.listdir(at)):
-                        with suppress(OSError):
-                            os.unlink(name, dir_fd=at)
-                            swept += 1
+                    with os.scandir(at) as entries:
+                        names = [entry.name for entry in entries if ours.fullmatch(entry.name)]
+                    for name in names:
+                        os.unlink(name, dir_fd=at)
+                        swept += 1
                 finally:
                     os.close(at)
         return swept
-
-
-def _connected(database: str, uri: bool = False) -> sqlite3.Connection:
-    db = sqlite3.connect(database, timeout=10.0, isolation_level=None, uri=uri)
-    db.row_factory = sqlite3.Row
-    return db
-
-
-def _locked(path: Path) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        first = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(lock)
-        raise Busy(f"another darkroomd (process {first}) works with the state folder {path.parent}") from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-    return lock
-
-
-def _instance(folder: Path) -> str:
-    """Ours for as long as the state folder exists. Beside the ledger, so that temporaries outlive a damaged one."""
-    path = folder / "instance"
-    with suppress(FileNotFoundError):
-        if re.fullmatch(r"[0-9a-f]{12}", known := path.read_text("ascii", "replace").strip()):
-            return known
-    made = secrets.token_hex(6)
-    with path.open("w") as file:
-        file.write(made + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return made
-
-
-def _owned(path: Path, now: float) -> sqlite3.Connection:
-    note = None
-    if path.exists() and not _is_sound(path):
-        aside = f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
-        for ending in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + ending).rename(path.with_name(aside + ending))
-        note = f"the ledger was damaged; it was kept as {path.with_name(aside)} and a new one was begun"
-    db = _connected(str(path))
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        version = _known_version(db, path)
-        if version == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        if note is not None:
-            db.execute("INSERT INTO note VALUES (?, ?)", (now, note))
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    """The ledger as it is, or an empty one when there is none yet; one that is damaged is empty and says so."""
-    note = None
-    if path.exists():
-        # A reader may not be allowed to make the -shm file that WAL wants; without a -wal there is nothing in it.
-        for options in ("mode=ro", "mode=ro&immutable=1"):
-            db = _connected(f"{path.absolute().as_uri()}?{options}", uri=True)
-            try:
-                if _known_version(db, path) > 0:
-                    return db
-                break
-            except sqlite3.DatabaseError as error:
-                db.close()
-                note = f"the ledger {path} cannot be read: {error}"
-                if path.with_name(path.name + "-wal").exists():
-                    break
-    db = _connected(":memory:")
-    db.executescript(SCHEMA)
-    if note is not None:
-        db.execute("INSERT INTO note VALUES (0, ?)", (note,))
-    return db
-
-
-def _is_sound(path: Path) -> bool:
-    """Whether SQLite can make sense of the file. OperationalError when it cannot be told: no room, no permission."""
-    if path.stat().st_size == 0:
-        return False
-    db = _connected(str(path))
-    try:
-        return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
-            return False
-        raise
-    finally:
-        db.close()
-
-
-def _known_version(db: sqlite3.Connection, path: Path) -> int:
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version > VERSION:
-        raise ConfigError(
-            [f"{path}: written by a newer darkroomd (ledger version {version}; this one knows {VERSION}): update darkroomd"]
-        )
-    return version
 
 
 def _is_there(path: bytes, size: int | None) -> bool:

@@ -35,7 +35,7 @@ WORDS = {
     errno.ESTALE: "the share of {folder} has gone away",
     errno.ENOENT: "{folder} is not there",
     errno.ELOOP: "{folder} is reached through a link, and links inside the output folder are not followed",
-    errno.ENOTDIR: "{folder} is reached through a link or a file, and only folders inside the output folder are followed",
+    errno.ENOTDIR: "{folder} is reached through a link or a file; inside the output folder only folders are followed",
 }
 
 
@@ -158,7 +158,7 @@ def _free_bytes(at: int) -> int:
 
 def _digest(descriptor: int) -> str:
     os.lseek(descriptor, 0, os.SEEK_SET)
-    with open(descriptor, "rb", buffering=0, closefd=False) as file:  # noqa: PTH123 (it is a descriptor)
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -189,8 +189,8 @@ def _names(job: Job, previous: Written | None) -> Iterator[str]:
     An earlier result under a name of another form (the format or the name template changed) is let be.
     """
     if previous is not None and previous.path.parent == job.target.parent:
-        number = re.search(r"-(\d{1,6})(\.[^.]*)?$", previous.path.name)
-        if previous.path.name in {_numbered(job.target.name, n) for n in (1, int(number[1]) if number else 1)}:
+        ending = re.search(r"-(\d{1,6})(\.[^.]*)?$", previous.path.name)
+        if previous.path.name in {_numbered(job.target.name, n) for n in (1, int(ending[1]) if ending else 1)}:
             yield previous.path.name
     for number in count(1) if job.output.existing == "number" else (1,):
         yield _numbered(job.target.name, number)
@@ -198,7 +198,7 @@ def _names(job: Job, previous: Written | None) -> Iterator[str]:
 
 def _numbered(name: str, number: int) -> str:
     """name.jpg, name-2.jpg, name-3.jpg, ... in at most 255 bytes: the stem gives way, between UTF-8 characters."""
-    stem, ending = os.path.splitext(os.fsencode(name))
+    stem, ending = os.fsencode(Path(name).stem), os.fsencode(Path(name).suffix)
     if len(ending) > 32:
         stem, ending = stem + ending, b""
     if number > 1:

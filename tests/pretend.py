@@ -17,16 +17,17 @@ def run(job: Job) -> Staged:
     verdict = Verdict(job.source, "done", job.mode.name, seconds={"enhance": 0.5})
     if content == job.known_content:
         return Staged(job, content, verdict, repeated=True)
-    word = data.split()[0].decode()
+    word = data.split(maxsplit=1)[0].decode()
     if word == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "slow":
         time.sleep(60)
     if word == "fine":
         return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason="needs nothing"))
-    if word == "rewritten":  # while it is worked on
+    if word in ("rewritten", "spoiled"):  # while it is worked on
         job.source.write_bytes(b"photo, second edition")
     raised = {
+        "spoiled": Rejected("half of the old bytes, half of the new"),
         "bad": Rejected("not a picture"),
         "cut": Incomplete("ends too early"),
         "later": Retryable("the share is busy"),

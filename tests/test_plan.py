@@ -44,7 +44,7 @@ def test_other_files_are_not_photos(name: str) -> None:
     assert planned(name) == Skip(ROOT / name, "not a photo")
 
 
-@pytest.mark.parametrize("suffix", "jpg JPEG jpe jfif png tif tiff webp avif gif Png".split())
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "jpe", "jfif", "png", "Png", "tif", "tiff", "webp", "avif", "gif"])
 def test_every_format_that_can_be_decoded_is_a_photo(suffix: str) -> None:
     assert job(f"a.{suffix}").mode == AUTO
 
@@ -98,7 +98,10 @@ def test_two_long_names_stay_two() -> None:
 def test_a_network_that_is_not_there_is_for_the_operator() -> None:
     with pytest.raises(Unavailable, match="old-photo wants the network old"):
         plan(
-            Settled(ROOT, ROOT / "a.jpg", Fingerprint(1, 2, 3, 4, 5)), replace(FOLDER, mode=OLD), config(), {"general": ""}
+            Settled(ROOT, ROOT / "a.jpg", Fingerprint(1, 2, 3, 4, 5)),
+            replace(FOLDER, mode=OLD),
+            config(),
+            {"general": ""},
         )
 
 

@@ -297,7 +297,7 @@ def test_a_root_that_finds_no_room_in_the_watch_table_is_polled(
     def refuse(*_args: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "inotify watch limit reached")
 
-    monkeypatch.setattr(watch.InotifyObserver, "schedule", refuse)
+    monkeypatch.setattr("darkroomd.watch.InotifyObserver.schedule", refuse)
     watcher = Watcher([tmp_path], bool)
     watcher.start()
     assert watcher.health().polled == {tmp_path}

@@ -19,7 +19,7 @@ RUN = "tests.pretend:run"
 
 
 def job(folder: Path, words: str) -> Job:
-    source = folder / f"{words.split()[0]}.jpg"
+    source = folder / f"{words.split(maxsplit=1)[0]}.jpg"
     source.write_text(words)
     target = folder / "out" / source.name
     target.parent.mkdir(exist_ok=True)

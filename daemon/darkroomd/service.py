@@ -257,10 +257,15 @@ class Service:
         """Who must act decides. Every branch ends in one state of the ledger, and in one line of the log."""
         job, reason, wall = claimed.job, str(error), self._wall()
         failed = Verdict(job.source, "failed", job.mode.name, reason=reason)
+        found = fingerprint(job.source)
+        if found not in (None, job.fingerprint) and not isinstance(error, WorkerDied | Unavailable):
+            error = Changed("changed while it was worked on")  # whatever was said of it was said of other bytes
         match error:
             case Changed():
-                self._set_aside(claimed, "superseded", reason)
+                self._set_aside(claimed, "superseded", str(error))
                 self._settling.note(Sighting(job.root, job.source), now)
+            case Incomplete() | Retryable() | OSError() if found is None:
+                self._gone(claimed)
             case Incomplete() if (until := _believed_at(job, wall)) > wall:
                 self._ledger.waiting(claimed.id, reason, until, wall)
                 self._put_off("photo.waiting", claimed, reason, until - wall)
@@ -279,8 +284,6 @@ class Service:
                 self._tell(replace(failed, reason=reason), "photo.quarantined", claimed)
             case WorkerDied():
                 self._put_off("photo.worker_died", claimed, reason, delay_seconds(claimed.attempt))
-            case Retryable() | OSError() if fingerprint(job.source) is None:
-                self._gone(claimed)
             case Retryable():
                 self._postpone(claimed, reason, delay_seconds(claimed.attempt))
             case OSError() if error.errno in _TRANSIENT:

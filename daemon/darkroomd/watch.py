@@ -11,6 +11,7 @@ import fnmatch
 import logging
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ class Watcher:
     def start(self) -> None:
         """Watches every root that is there. Never raises for want of kernel resources: such roots are polled."""
         self._started = True
+        # Folders that are made quickly are registered twice, for which watchdog warns with a list of all its watches.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         logging.getLogger("watchdog.observers.inotify_c").addHandler(self._overflow)
         self._polled = {root: f"polling ({kind})" for root in self.roots if (kind := _far_file_system(root))}
         self._identity = {root: _identity(root) for root in self.roots}

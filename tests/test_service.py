@@ -389,14 +389,17 @@ def test_a_ledger_on_a_full_disk_is_recovered_from(house: House, monkeypatch: py
 # Scanning
 
 
-def test_a_long_scan_leaves_time_for_other_things(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroomd.service.SCAN_BATCH", 3)
+def test_a_big_backlog_leaves_time_for_other_things(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroomd.service.BATCH", 3)
     for number in range(7):
         house.drop(f"{number}.jpg")
     assert house.service.tick(0) == 0
     assert house.service.tick(0) == 0
     assert house.service.tick(0) > 0
     house.after(3)
+    assert len(house.results()) == 3
+    house.after(0.02)
+    house.after(0.02)
     assert len(house.results()) == 7
 
 

@@ -46,7 +46,7 @@ log = structlog.get_logger()
 HEALTH_SECONDS = 5.0  # also how late a retry may be
 POLL_SECONDS = 10.0  # for folders whose file system raises no events
 FULL_CHECK_SECONDS = 600.0  # the ledger is asked about every file again, because a person may have changed it
-SCAN_BATCH = 2000  # names in one tick, so that a slow share does not keep signals and systemd waiting
+BATCH = 2000  # files in one tick, so that a slow share or a big backlog does not keep signals and systemd waiting
 BELIEVE_TRUNCATED_SECONDS = 24 * 3600.0
 OFFLINE_RETRY_SECONDS = 60.0
 LEDGER_RETRY_SECONDS = 15.0
@@ -157,8 +157,8 @@ class Service:
         elif self._health.polled and now >= self._poll_due and not self._scanning:
             self._poll_due = now + POLL_SECONDS
             self._scan = self._watcher.scan(self._health.polled)
-        batch = list(islice(self._scan, SCAN_BATCH))
-        self._scanning = len(batch) == SCAN_BATCH
+        batch = list(islice(self._scan, BATCH))
+        self._scanning = len(batch) == BATCH
         for sighting in batch:
             self._settling.note(sighting, now, event=False)
 
@@ -177,7 +177,7 @@ class Service:
 
     def _take_in(self, now: float) -> None:
         jobs: dict[Settled, Job] = {}
-        for settled in self._settling.settled(now, self._config.service.settle_seconds):
+        for settled in self._settling.settled(now, self._config.service.settle_seconds, BATCH):
             if isinstance(settled, Skip):
                 log.info("photo.skipped", source=settled.path, reason=settled.reason)
                 continue

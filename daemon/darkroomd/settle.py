@@ -8,7 +8,9 @@ rule holds for a file that arrives now and for one that was there long before th
 import errno
 import os
 import stat
+import sys
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from darkroomd.job import Fingerprint, Settled, Sighting, Skip
@@ -50,10 +52,13 @@ class Settling:
             return
         self._wait(name, _Moving(sighting, look, now, known.still_since if known is not None and same else now))
 
-    def settled(self, now: float, quiet_seconds: float) -> list[Settled | Skip]:
-        """The files that have become quiet, and those that never will, each once. What vanished drops out."""
+    def settled(self, now: float, quiet_seconds: float, limit: int = sys.maxsize) -> list[Settled | Skip]:
+        """The files that have become quiet, and those that never will, each once. What vanished drops out.
+
+        Looks at `limit` files at most, those first that have waited longest.
+        """
         due = []
-        for name, moving in self._moving.items():
+        for name, moving in islice(self._moving.items(), limit):
             if moving.quiet_since + quiet_seconds > now:
                 break
             due.append(name)

@@ -152,32 +152,23 @@ class Ledger:
     def take_in(self, jobs: Sequence[Job], now: float) -> None:
         """All of the jobs are pending, in this order. Older rows of the same sources that have no result are
         superseded; one that runs keeps running, and its answer will be dropped."""
+        supersede = (
+            "UPDATE job SET state = 'superseded', reason = 'the file or the settings changed', changed_at = ? "
+            f"WHERE source = ? AND state IN {(*WAITING, *PROBLEMS, 'skipped')}"
+        )
+        columns = "root, source, target, output_root, device, fingerprint, recipe, settings, taken_in_at, changed_at"
+        insert = f"INSERT INTO job (state, {columns}) VALUES ('pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         with self._writing() as db:
+            settings: dict[object, int] = {}
             for job in jobs:
-                db.execute(
-                    "UPDATE job SET state = 'superseded', reason = 'the file or the settings changed', changed_at = ? "
-                    f"WHERE source = ? AND state IN {(*WAITING, *PROBLEMS, 'skipped')}",
-                    (now, os.fsencode(job.source)),
-                )
-                plain = {name: asdict(getattr(job, name)) for name in ("mode", "output", "limits", "engine")}
-                text = json.dumps(plain, sort_keys=True)
-                db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (text,))
-                (settings,) = db.execute("SELECT id FROM settings WHERE text = ?", (text,)).fetchone()
-                values = {
-                    "state": "pending",
-                    **{name: os.fsencode(getattr(job, name)) for name in ("root", "source", "target")},
-                    "output_root": None if job.output_root is None else os.fsencode(job.output_root),
-                    "device": job.fingerprint.device,
-                    "fingerprint": _text(job.fingerprint),
-                    "recipe": job.recipe,
-                    "settings": settings,
-                    "taken_in_at": now,
-                    "changed_at": now,
-                }
-                db.execute(
-                    f"INSERT INTO job ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
-                    tuple(values.values()),
-                )
+                chosen = (job.mode, job.output, job.limits, job.engine)
+                if chosen not in settings:
+                    settings[chosen] = self._settings_id(job)
+                paths = [os.fsencode(path) for path in (job.root, job.source, job.target)]
+                output_root = None if job.output_root is None else os.fsencode(job.output_root)
+                seen = (job.fingerprint.device, _text(job.fingerprint))
+                db.execute(supersede, (now, paths[1]))
+                db.execute(insert, (*paths, output_root, *seen, job.recipe, settings[chosen], now, now))
 
     def claim(self, now: float, limit: int) -> list[Claimed]:
         """Up to `limit` jobs that are due, the oldest first and the watched folders in turn; their attempts are
@@ -225,11 +216,10 @@ class Ledger:
                 )
                 return self._move(id, "running", "superseded", now, "the same bytes as before")
             if twin is not None and twin["source"] != row["source"]:
-                same = f"the same picture as {os.fsdecode(twin['source'])}, and its result has this name already"
-                return self._move(id, "running", "skipped", now, same, **told)
+                return self._move(id, "running", "skipped", now, _same_picture(twin), **told)
             if staged.temporary is None:
                 state: State = "unchanged" if staged.verdict.status == "unchanged" else "done"
-                self._replace_earlier(row, now)
+                self._replace_earlier(row, staged.content, now)
                 return self._move(id, "running", state, now, staged.verdict.reason, **told)
             told |= {"temporary": os.fsencode(staged.temporary), "digest": staged.digest, "size": staged.size}
             return self._move(id, "running", "staged", now, **told)
@@ -261,7 +251,7 @@ class Ledger:
         with self._writing():
             row = self._row(id, "staged")
             verdict = json.loads(row["verdict"]) | {"output": str(written.path)}
-            self._replace_earlier(row, now)
+            self._replace_earlier(row, row["content"], now)
             self._move(
                 id,
                 "staged",
@@ -457,6 +447,12 @@ class Ledger:
             db.execute(f"UPDATE job SET {changes} WHERE id = ?", (*values.values(), id))
         return state
 
+    def _settings_id(self, job: Job) -> int:
+        plain = {name: asdict(getattr(job, name)) for name in ("mode", "output", "limits", "engine")}
+        text = json.dumps(plain, sort_keys=True)
+        self._db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (text,))
+        return int(self._db.execute("SELECT id FROM settings WHERE text = ?", (text,)).fetchone()[0])
+
     def _due(self, now: float, limit: int) -> list[sqlite3.Row]:
         # Due times beyond the longest delay were set before the clock was set back: due now, or they would be stuck.
         due = f"state IN ('pending', 'retry') AND (due_at <= :now OR due_at > :now + {LONGEST_DELAY_SECONDS})"
@@ -511,11 +507,18 @@ class Ledger:
                 return twin  # type: ignore[no-any-return]
         return None
 
-    def _replace_earlier(self, row: sqlite3.Row, now: float) -> None:
+    def _replace_earlier(self, row: sqlite3.Row, content: str, now: float) -> None:
+        """Earlier rows for what `row` has now made: its own photo's, and those of other photos with this very result
+        (which somebody deleted, else _twin would have found it)."""
         self._db.execute(
             "UPDATE job SET state = 'superseded', reason = 'made again', changed_at = ? "
             f"WHERE source = ? AND target = ? AND id != ? AND state IN {FINISHED}",
             (now, row["source"], row["target"], row["id"]),
+        )
+        self._db.execute(
+            "UPDATE job SET state = 'skipped', reason = ?, changed_at = ? "
+            f"WHERE content = ? AND recipe = ? AND target = ? AND id != ? AND state IN {FINISHED}",
+            (_same_picture(row), now, content, row["recipe"], row["target"], row["id"]),
         )
 
     def _sweep(self) -> int:
@@ -541,6 +544,10 @@ def _is_there(path: bytes, size: int | None) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(facts.st_mode) and facts.st_size == size
+
+
+def _same_picture(twin: sqlite3.Row) -> str:
+    return _plain(f"the same picture as {os.fsdecode(twin['source'])}, whose result has this name")
 
 
 def _text(fingerprint: Fingerprint) -> str:

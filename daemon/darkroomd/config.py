@@ -95,7 +95,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow a symlink out of the folder
     modes = builtin_modes()
     faults += [*_mode_faults(tree, modes), *_rule_faults(tree), *_folder_faults(tree, base, environ)]
-    return _build(path, _shaped(tree, modes, faults), modes, base, environ)
+    return _build(base / path.name, _shaped(tree, modes, faults), modes, base, environ)
 
 
 def defaults(environ: Mapping[str, str] = os.environ) -> Config:
@@ -150,12 +150,14 @@ def _unknown_mode(node: Node, known: set[str]) -> Iterator[Fault]:
     name = str(node.value)
     if name in known:
         return
-    if name in PLANNED_MODES:
-        why = f"no network for {name} ships with this version; the modes are {', '.join(sorted(known))}"
-    elif near := get_close_matches(name, known, 1):
+    near = get_close_matches(name, sorted({*known, *PLANNED_MODES}), 1)
+    modes = f"the modes are {', '.join(marks.shown(mode) for mode in sorted(known))}"
+    if near and near[0] in known:
         why = f"there is no mode {marks.shown(name)!r}; did you mean {near[0]}?"
+    elif near:
+        why = f"no network for {near[0]} ships with this version; {modes}"
     else:
-        why = f"there is no mode {marks.shown(name)!r}; the modes are {', '.join(sorted(known))}"
+        why = f"there is no mode {marks.shown(name)!r}; {modes}"
     yield Fault(node.place, node.key, why)
 
 
@@ -163,11 +165,11 @@ def _rule_faults(tree: Node) -> Iterator[Fault]:
     for rule in (rule for folder in tree.items("folders") for rule in folder.items("rules")):
         fields = rule.fields()
         adjusts = [name for name in ("mode", "strength") if name in fields]
-        skips = "skip" in fields and fields["skip"].value is True
-        if skips and adjusts:
+        skip = fields["skip"].value if "skip" in fields else False
+        if skip is True and adjusts:
             yield Fault(rule.place, rule.key, f"skips the photo and gives it a {' and a '.join(adjusts)}: keep one")
-        if fields and not skips and not adjusts:
-            yield Fault(rule.place, rule.key, "does nothing: give it skip: true, a mode or a strength")
+        if skip is False and fields and fields.keys() <= {"name", "skip"}:
+            yield Fault(rule.place, rule.key, "does nothing: give it `skip: true`, a mode or a strength")
 
 
 def _folder_faults(tree: Node, base: Path, environ: Mapping[str, str]) -> Iterator[Fault]:
@@ -187,7 +189,7 @@ def _folder_faults(tree: Node, base: Path, environ: Mapping[str, str]) -> Iterat
                 continue
             spots.append((node, spot(path)))
             if is_file(path):
-                yield Fault(node.place, node.key, f"{marks.shown(str(path))} is a file: name a folder")
+                yield Fault(node.place, node.key, f"{marks.shown(str(path), 4096)} is a file: name a folder")
     yield from _overlaps(watches, outputs)
 
 
@@ -195,7 +197,7 @@ def _overlaps(watches: list[tuple[Node, Spot]], outputs: list[tuple[Node, Spot]]
     for watch in watches:
         for output in outputs:
             if enters(output[1], watch[1]):
-                hidden = f"a hidden one in it, such as {watch[0].value}/.enhanced"
+                hidden = f"a hidden one in it, such as {marks.shown(str(watch[0].value))}/.enhanced"
                 yield _overlap(output, "lies inside", watch, f"name a folder beside it, or {hidden}")
             elif below(watch[1], output[1]) is not None:
                 yield _overlap(output, "holds", watch, "name a folder beside it")
@@ -208,7 +210,7 @@ def _overlaps(watches: list[tuple[Node, Spot]], outputs: list[tuple[Node, Spot]]
 
 def _overlap(one: tuple[Node, Spot], how: str, other: tuple[Node, Spot], what: str) -> Fault:
     how = "is the same as" if below(one[1], other[1]) == () else how
-    where = f"the watched folder {marks.shown(str(other[1].real))} ({other[0].key})"
+    where = f"the watched folder {marks.shown(str(other[1].real), 4096)} ({other[0].key})"
     return Fault(one[0].place, one[0].key, f"{how} {where}: {what}")
 
 

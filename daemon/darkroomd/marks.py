@@ -114,14 +114,20 @@ def read_file(path: Path, layer: int, faults: list[Fault]) -> Node | None:
     Never waits on a FIFO, and reads nothing that somebody else could have written.
     """
     top = Place(layer, shown(str(path), 4096), 1, 1)
+    data = b""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            refusal = _refusal(os.fstat(file.fileno()))
-            data = b"" if refusal else file.read(MAX_BYTES + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            refusal = _refusal(os.fstat(descriptor))
+            if not refusal:
+                with open(descriptor, "rb", closefd=False) as file:
+                    data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         refusal = "does not exist: write one (config/minimal.yaml is a start), or name another with --config"
-    except (OSError, ValueError) as error:
-        refusal = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    except OSError as error:
+        refusal = f"cannot be read: {error.strerror}"
     if not refusal and len(data) > MAX_BYTES:
         refusal = f"is larger than {MAX_BYTES // 1_000_000} MB: this cannot be a configuration"
     if refusal:
@@ -148,11 +154,10 @@ def read_text(text: str, top: Place, faults: list[Fault]) -> Node | None:
             faults.append(Fault(_marked(top, event), "yaml", why))
         if len(faults) == before:
             root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark
-        faults.append(Fault(_place(top, text, mark.index), "yaml", _syntax(error, text, mark.index)))
-    except yaml.YAMLError as error:  # a character that libyaml likes less than PyYAML does
-        faults.append(Fault(top, "yaml", shown(" ".join(str(error).split()), 200)))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        index = mark.index if mark else 0
+        faults.append(Fault(_place(top, text, index), "yaml", _syntax(error, text, index)))
     if len(faults) > before:
         return None
     if root is None or (isinstance(root, yaml.ScalarNode) and not root.value):
@@ -266,6 +271,8 @@ def _scalar(tag: str, raw: str) -> tuple[str | int | float | bool | None, str]:
             value, note = int(raw), ""
         case "float" if _DECIMAL.fullmatch(raw):
             value, note = float(raw), ""
+        case "float" if raw.lower().lstrip("+-") in (".inf", ".nan"):
+            note = ", which is no number to count with"
         case "int" | "float":
             note = ", which programs read in different ways (write plain decimal digits)"
         case _ if _DECIMAL.fullmatch(raw) and "e" in raw.lower():
@@ -280,10 +287,11 @@ def _tag(raw: str) -> Any:
     return resolver.resolve(yaml.ScalarNode, raw, (True, False))
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str, index: int) -> str:
+def _syntax(error: yaml.YAMLError, text: str, index: int) -> str:
     if text[index : index + 1] == "\t":
         return "a tab cannot indent YAML: use spaces"
-    return ", ".join(shown(part, 200) for part in (error.context, error.problem) if part)
+    parts = [getattr(error, "context", None), getattr(error, "problem", None)]
+    return ", ".join(shown(part, 200) for part in parts if part) or "is not YAML"
 
 
 def _marked(top: Place, thing: Any) -> Place:

@@ -1,0 +1,96 @@
+"""What is to become of a file, from its path and the config alone: which rule, which mode, where to.
+
+Pure: opens no file and asks no clock, so that `explain` can print a plan without doing it.
+"""
+
+import fnmatch
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from darkroomd.config import Config, Folder, Rule
+from darkroomd.errors import Unavailable
+from darkroomd.job import Engine, Job, Mode, Output, Settled, Skip
+
+# Raised only when the same settings and networks give another picture on purpose.
+RECIPE_VERSION = 1
+
+# What the decoder takes. It looks at the bytes again; the name only keeps videos and texts from being opened at all.
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif"}
+)  # fmt: skip
+
+# The spellings that stay as they are when the result has that format.
+_FORMATS = {"jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"), "png": (".png",)}
+
+NAME_BYTES = 255  # the limit of ext4, XFS, btrfs and NTFS alike
+
+
+def plan(settled: Settled, folder: Folder, config: Config, digests: Mapping[str, str], cores: int = 0) -> Job | Skip:
+    """The job for a file by the first rule that matches it, or why there is none.
+
+    digests: SHA-256 of each network by name; Unavailable when the chosen one is not among them. cores: those of this
+    machine, which the workers share; 0 leaves the number of threads to the runtime.
+    """
+    relative = settled.path.relative_to(settled.root)
+    if relative.suffix.lower() not in SUFFIXES:
+        return Skip(settled.path, "not a photo")
+    mode, rule = mode_for(relative, folder)
+    if mode is None:
+        return Skip(settled.path, f"skipped by the rule for {rule.name}" if rule else "skipped")
+    if mode.network not in digests:
+        raise Unavailable(f"mode {mode.name} wants the network {mode.network}, which is not installed")
+    service = config.service
+    return Job(
+        root=settled.root,
+        source=settled.path,
+        fingerprint=settled.fingerprint,
+        target=folder.output / relative.parent / target_name(relative.name, mode, config.output),
+        mode=mode,
+        output=config.output,
+        limits=config.limits,
+        engine=Engine(
+            device=service.device,
+            threads=max(1, cores // service.workers) if service.workers > 1 and cores else 0,
+            memory_limit_mb=service.memory_limit_mb,
+        ),
+        recipe=recipe(mode, digests[mode.network], config.output),
+        output_root=folder.output,
+    )
+
+
+def mode_for(relative: Path, folder: Folder) -> tuple[Mode | None, Rule | None]:
+    """The mode for a path below the watched folder, None to skip it; and the rule that says so, None if none did."""
+    for rule in folder.rules:
+        subject = relative.as_posix() if "/" in rule.name else relative.name
+        if fnmatch.fnmatchcase(subject.lower(), rule.name.lower()):
+            return (None if rule.skip else rule.mode or folder.mode), rule
+    return folder.mode, None
+
+
+def target_name(source_name: str, mode: Mode, output: Output) -> str:
+    """The result's name by the template. Too long a name is cut and told apart by a hash: always to the same name."""
+    stem, ext = os.path.splitext(source_name)  # noqa: PTH122 - Path(".jpg").stem and Path("a.").suffix differ
+    if output.format != "keep" and ext.lower() not in _FORMATS[output.format]:
+        ext = _FORMATS[output.format][0]
+    name = output.name.format(stem=stem, ext=ext, mode=mode.name)
+    excess = len(os.fsencode(name)) - NAME_BYTES
+    if excess <= 0:
+        return name
+    mark = "~" + hashlib.sha256(os.fsencode(source_name)).hexdigest()[:8]
+    keep = os.fsencode(stem)[: -(excess + len(mark))]
+    return output.name.format(stem=keep.decode(errors="ignore") + mark, ext=ext, mode=mode.name)
+
+
+def recipe(mode: Mode, network_digest: str, output: Output) -> str:
+    """SHA-256 over everything that shapes the result's bytes, and nothing else: not its name, not its times."""
+    parts = {
+        "version": RECIPE_VERSION,
+        "mode": asdict(mode),
+        "network": network_digest,
+        "output": {key: getattr(output, key) for key in ("format", "quality", "metadata", "unchanged")},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

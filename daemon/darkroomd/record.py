@@ -1,0 +1,570 @@
+"""The ledger: what is to be done, is being done and was done with every photo. Its file is made in ledger_file.
+
+Losing it costs work, never a file: what it says is checked against the folders before anything is replaced or
+removed. Every call that changes something is one transaction, and that is on the disk (WAL, synchronous=FULL:
+3,700 commits a second were measured, where a photo needs four) before the call returns. CannotWrite means that it
+could not be, and that nothing changed.
+"""
+
+import json
+import os
+import re
+import sqlite3
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from darkroomd.errors import CannotWrite, Changed, Conflict, Retryable
+from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Verdict, Written
+from darkroomd.ledger_file import opened_by_owner, opened_by_reader
+
+State = Literal[
+    "pending",  # to be done
+    "running",  # an attempt was begun; written before the first byte is decoded
+    "staged",  # complete and synced under its temporary name
+    "done",  # public, and its name is on the disk
+    "unchanged",  # the photo needed nothing
+    "retry",  # time must act; due again at due_at
+    "waiting",  # looked incomplete; ends when the file changes, or as failed at due_at
+    "refused",
+    "failed",
+    "quarantined",  # three attempts ended without an answer
+    "conflict",  # the name belongs to a file that is not ours
+    "superseded",  # a newer row, or the next look at the folder, takes its place
+    "skipped",
+]
+FINISHED: tuple[State, ...] = ("done", "unchanged")
+PROBLEMS: tuple[State, ...] = ("refused", "failed", "quarantined", "conflict")
+WAITING: tuple[State, ...] = ("pending", "retry", "waiting")
+
+MOST_ATTEMPTS = 3
+LONGEST_DELAY_SECONDS = 3600.0
+
+Settings = TypeVar("Settings", Mode, Output, Limits, Engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that has been counted. job.temporary and job.known_content are set."""
+
+    id: int
+    attempt: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row as a person reads it; plain values. due_at: when a retry or a waiting photo gets its turn."""
+
+    id: int
+    state: State
+    source: str
+    output: str | None
+    reason: str | None
+    attempt: int
+    taken_in_at: float
+    changed_at: float
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """What start-up found of an earlier run: results given their name, jobs to do again, temporaries removed."""
+
+    finished: int = 0
+    again: int = 0
+    quarantined: int = 0
+    superseded: int = 0
+    conflicts: int = 0
+    swept: int = 0
+
+
+def delay_seconds(attempt: int) -> float:
+    """How long to wait after the attempt-th try: 15 s, 30 s, 1 min, ... 1 h."""
+    return min(15.0 * 2.0 ** min(max(attempt, 1) - 1, 20), LONGEST_DELAY_SECONDS)
+
+
+class Ledger:
+    """One state folder's ledger. One process owns it and uses it from one thread; any number may read beside it."""
+
+    def __init__(self, db: sqlite3.Connection, instance: str, lock: int | None, folder: Path) -> None:
+        self.instance = instance
+        self._db = db
+        self._folder = folder
+        self._lock = lock
+        self._turn = 0
+        self._last_turn: dict[bytes, int] = {}
+
+    @staticmethod
+    def open(folder: Path, owner: bool, now: float = 0.0) -> "Ledger":
+        """The owner's ledger, made if need be, or a reader's, which is empty while there is none.
+
+        Busy when another process owns it; ConfigError when a newer darkroomd wrote it; CannotWrite when the folder
+        cannot be used. A damaged ledger is moved aside under a name with the time `now`, a new one is begun, and
+        notes() tell. The lock lasts until close() or death. Programs that are started do not get it; a forked
+        child would keep it.
+        """
+        if owner:
+            return Ledger(*opened_by_owner(folder, now), folder)
+        return Ledger(opened_by_reader(folder), "", None, folder)
+
+    def close(self) -> None:
+        """Let go of the file, then of the lock."""
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What is to be done
+
+    def unknown(
+        self, settled: Iterable[Settled], recipe_of: Callable[[Settled], str], redo: bool = False
+    ) -> list[Settled]:
+        """Those that need a job: the ledger has no row for this path with this fingerprint, whatever became of it.
+
+        A row that still waits for its turn under another recipe does not count, because take_in replaces it; with
+        `redo` neither does one that ended under another recipe. recipe_of is asked only where it matters.
+        """
+        find = (
+            "SELECT state, recipe FROM job WHERE source = ? AND fingerprint = ? AND state != 'superseded' "
+            "ORDER BY id DESC LIMIT 1"
+        )
+        needed = []
+        for one in settled:
+            row = self._db.execute(find, (os.fsencode(one.path), _text(one.fingerprint))).fetchone()
+            if row is not None:
+                movable = row["state"] in WAITING or (redo and row["state"] not in ("running", "staged"))
+                if not movable or row["recipe"] == recipe_of(one):
+                    continue
+            needed.append(one)
+        return needed
+
+    def take_in(self, jobs: Sequence[Job], now: float) -> None:
+        """All of the jobs are pending, in this order. Older rows of the same sources that have no result are
+        superseded; one that runs keeps running, and its answer will be dropped."""
+        supersede = (
+            "UPDATE job SET state = 'superseded', reason = 'the file or the settings changed', changed_at = ? "
+            f"WHERE source = ? AND state IN {(*WAITING, *PROBLEMS, 'skipped')}"
+        )
+        columns = "root, source, target, output_root, device, fingerprint, recipe, settings, taken_in_at, changed_at"
+        insert = f"INSERT INTO job (state, {columns}) VALUES ('pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        with self._writing() as db:
+            settings: dict[object, int] = {}
+            for job in jobs:
+                chosen = (job.mode, job.output, job.limits, job.engine)
+                if chosen not in settings:
+                    settings[chosen] = self._settings_id(job)
+                paths = [os.fsencode(path) for path in (job.root, job.source, job.target)]
+                output_root = None if job.output_root is None else os.fsencode(job.output_root)
+                seen = (job.fingerprint.device, _text(job.fingerprint))
+                db.execute(supersede, (now, paths[1]))
+                db.execute(insert, (*paths, output_root, *seen, job.recipe, settings[chosen], now, now))
+
+    def claim(self, now: float, limit: int) -> list[Claimed]:
+        """Up to `limit` jobs that are due, the oldest first and the watched folders in turn; their attempts are
+        counted on the disk before anybody decodes a byte. Photos that waited in vain to become complete fail here.
+        """
+        with self._writing() as db:
+            db.execute(
+                "UPDATE job SET state = 'failed', changed_at = ? WHERE state = 'waiting' AND due_at <= ?", (now, now)
+            )
+            rows = self._due(now, limit)
+            for row in rows:
+                db.execute(
+                    "UPDATE job SET state = 'running', attempt = attempt + 1, unanswered = unanswered + 1, "
+                    "changed_at = ? WHERE id = ?",
+                    (now, row["id"]),
+                )
+        return [Claimed(row["id"], row["attempt"] + 1, self._claimed_job(row)) for row in rows]
+
+    def release(self, ids: Iterable[int], now: float) -> None:
+        """Attempts that we broke off ourselves are not held against their photos: pending again. Others are let be."""
+        for id in ids:
+            if self._row(id)["state"] == "running":
+                self._move(id, "running", "pending", now)
+
+    # What became of an attempt
+
+    def staged(self, id: int, staged: Staged, now: float) -> State:
+        """A worker's result is known. What is to happen with it is the state that the row has now:
+
+        staged: publish it, then say finished(). superseded, skipped, pending: discard its temporary (the file
+        changed; another file has the same result under the same name; or the earlier result that it repeats is
+        gone). done, unchanged: there was nothing to publish. For repeated bytes the row of the earlier result
+        takes over the new fingerprint, and this one is superseded.
+        """
+        told: dict[str, Any] = {"content": staged.content, "verdict": _json(staged.verdict)}
+        with self._writing() as db:
+            row = self._row(id, "running")
+            twin = self._twin(row, staged.content)
+            if staged.repeated:
+                if twin is None or twin["source"] != row["source"]:
+                    return self._move(id, "running", "pending", now)
+                db.execute(
+                    "UPDATE job SET device = ?, fingerprint = ? WHERE id = ?",
+                    (row["device"], row["fingerprint"], twin["id"]),
+                )
+                return self._move(id, "running", "superseded", now, "the same bytes as before")
+            if twin is not None and twin["source"] != row["source"]:
+                return self._move(id, "running", "skipped", now, _same_picture(twin), **told)
+            if staged.temporary is None:
+                state: State = "unchanged" if staged.verdict.status == "unchanged" else "done"
+                self._replace_earlier(row, staged.content, now)
+                return self._move(id, "running", state, now, staged.verdict.reason, **told)
+            told |= {"temporary": os.fsencode(staged.temporary), "digest": staged.digest, "size": staged.size}
+            return self._move(id, "running", "staged", now, **told)
+
+    def previous(self, id: int) -> Written | None:
+        """Our latest result for the same photo in the same folder, as far as its size tells: publish may replace it.
+
+        None when another photo has had that name since.
+        """
+        row = self._row(id)
+        folder = row["target"].rpartition(b"/")[0]
+        earlier = self._db.execute(
+            "SELECT * FROM job WHERE source = ? AND output IS NOT NULL AND output_digest IS NOT NULL "
+            "ORDER BY id DESC LIMIT 100",
+            (row["source"],),
+        )
+        for old in earlier:
+            if old["output"].rpartition(b"/")[0] == folder and _is_there(old["output"], old["output_size"]):
+                other = self._db.execute(
+                    "SELECT 1 FROM job WHERE output = ? AND source != ? AND id > ?",
+                    (old["output"], old["source"], old["id"]),
+                )
+                if other.fetchone() is None:
+                    return Written(Path(os.fsdecode(old["output"])), old["output_digest"], old["output_size"])
+        return None
+
+    def finished(self, id: int, written: Written, now: float) -> None:
+        """A staged result is public. Earlier results of the same photo for the same target no longer count."""
+        with self._writing():
+            row = self._row(id, "staged")
+            verdict = json.loads(row["verdict"]) | {"output": str(written.path)}
+            self._replace_earlier(row, row["content"], now)
+            self._move(
+                id,
+                "staged",
+                "unchanged" if verdict["status"] == "unchanged" else "done",
+                now,
+                verdict["reason"],
+                output=os.fsencode(written.path),
+                output_digest=written.digest,
+                output_size=written.size,
+                verdict=json.dumps(verdict),
+            )
+
+    def postponed(self, id: int, reason: str, until: float, now: float) -> State:
+        """Time must act, or nothing that is the photo's fault: due again at `until`; not one of the three attempts."""
+        with self._writing():
+            origin = self._row(id, "running", "staged")["state"]
+            return self._move(id, origin, "retry", now, reason, due_at=until)
+
+    def waiting(self, id: int, reason: str, until: float, now: float, verdict: Verdict | None = None) -> State:
+        """The file may still be arriving: it comes again when it changes, and fails for `reason` at `until`."""
+        with self._writing():
+            return self._move(id, "running", "waiting", now, reason, due_at=until, verdict=verdict and _json(verdict))
+
+    def rejected(self, id: int, verdict: Verdict, now: float) -> State:
+        """These bytes will never become a picture here: refused or failed, as the verdict says."""
+        if verdict.status not in ("refused", "failed"):
+            raise ValueError(f"a verdict of {verdict.status} is no rejection")
+        with self._writing():
+            return self._move(id, "running", verdict.status, now, verdict.reason, verdict=_json(verdict))
+
+    def set_aside(self, id: int, state: Literal["conflict", "superseded", "skipped"], reason: str, now: float) -> State:
+        """Ended without a result: its name is taken, the file changed or vanished, or no rule wants it any more."""
+        with self._writing():
+            return self._move(id, self._row(id, "running", "staged", *WAITING)["state"], state, now, reason)
+
+    def worker_died(self, id: int, reason: str, now: float) -> State:
+        """No answer came. retry, later and later; quarantined at the third time, counted over restarts."""
+        with self._writing():
+            row = self._row(id, "running")
+            if row["unanswered"] >= MOST_ATTEMPTS:
+                return self._move(id, "running", "quarantined", now, reason, answered=False)
+            due_at = now + delay_seconds(row["unanswered"])
+            return self._move(id, "running", "retry", now, reason, answered=False, due_at=due_at)
+
+    # Start-up, and a person's wish
+
+    def heal(self, now: float, publish: Callable[[Job, str, int, Written | None], Written]) -> Healed:
+        """Put right what an earlier run left, before anything is claimed. Afterwards nothing is running or staged.
+
+        A staged result gets its name (publish is write.publish, which knows what is public already), or its photo is
+        done again. A running one is pending again, or quarantined after three attempts without an answer. Then
+        temporaries of our instance are removed from the folders that the ledger names; nothing else ever is.
+        """
+        became: list[State] = []
+        for row in self._db.execute("SELECT * FROM job WHERE state = 'staged' ORDER BY id").fetchall():
+            job = replace(self._job(row), temporary=Path(os.fsdecode(row["temporary"])))
+            try:
+                written = publish(job, row["digest"], row["size"], self.previous(row["id"]))
+            except Conflict as error:
+                became.append(self.set_aside(row["id"], "conflict", str(error), now))
+            except Changed as error:
+                became.append(self.set_aside(row["id"], "superseded", str(error), now))
+            except Retryable as error:
+                with self._writing():
+                    became.append(self._move(row["id"], "staged", "pending", now, str(error)))
+            else:
+                self.finished(row["id"], written, now)
+                became.append("done")
+        with self._writing() as db:
+            for row in db.execute("SELECT * FROM job WHERE state = 'running' ORDER BY id").fetchall():
+                if row["unanswered"] >= MOST_ATTEMPTS:
+                    reason = f"no answer in {MOST_ATTEMPTS} attempts; the last ended with darkroomd itself"
+                    became.append(self._move(row["id"], "running", "quarantined", now, reason, answered=False))
+                else:
+                    became.append(self._move(row["id"], "running", "pending", now, row["reason"], answered=False))
+        return Healed(
+            became.count("done"),
+            became.count("pending"),
+            became.count("quarantined"),
+            became.count("superseded"),
+            became.count("conflict"),
+            self._sweep(),
+        )
+
+    def again(self, paths: Sequence[Path] | None, now: float) -> int:
+        """How many photos will be done again when their folders are next looked at, with the settings of that time.
+
+        None: all with a problem, and all that wait for time to act. Paths (photos, or folders of them): also those
+        that are done. They are superseded rather than pending because a job carries the settings it was planned with.
+        """
+        states = (*PROBLEMS, "retry", "waiting") + (() if paths is None else (*FINISHED, "skipped"))
+        change = "UPDATE job SET state = 'superseded', reason = 'asked for again', changed_at = ? "
+        change += f"WHERE state IN {states}"
+        with self._writing() as db:
+            if paths is None:
+                return db.execute(change, (now,)).rowcount
+            within = " AND (source = ? OR source > ? AND source < ?)"  # "0" is the character after "/"
+            names = [os.fsencode(path) for path in paths]
+            return sum(db.execute(change + within, (now, name, name + b"/", name + b"0")).rowcount for name in names)
+
+    # What a person asks
+
+    def counts(self) -> dict[str, int]:
+        """How many photos are in each state that any is in."""
+        return dict(self._db.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall())
+
+    def rows(self, states: Sequence[State], limit: int) -> list[Entry]:
+        """Photos in any of the states, those that changed last first."""
+        marks = ", ".join("?" * len(states))
+        found = self._db.execute(
+            f"SELECT * FROM job WHERE state IN ({marks}) ORDER BY changed_at DESC, id DESC LIMIT ?", (*states, limit)
+        )
+        return [
+            Entry(
+                row["id"],
+                row["state"],
+                os.fsdecode(row["source"]),
+                os.fsdecode(row["output"]) if row["output"] is not None and row["state"] in FINISHED else None,
+                row["reason"],
+                *(row[name] for name in ("attempt", "taken_in_at", "changed_at", "due_at")),
+            )
+            for row in found
+        ]
+
+    def finished_since(self, since: float) -> int:
+        """How many photos were done, or found to need nothing, from `since` on."""
+        find = f"SELECT count(*) FROM job WHERE state IN {FINISHED} AND changed_at >= ?"
+        return int(self._db.execute(find, (since,)).fetchone()[0])
+
+    def verdict_of(self, path: Path) -> dict[str, Any] | None:
+        """What is known of a photo: its verdict, whose `status` is the state it has now; None for one never seen."""
+        row = self._db.execute(
+            "SELECT * FROM job WHERE source = ? ORDER BY state = 'superseded', id DESC LIMIT 1", (os.fsencode(path),)
+        ).fetchone()
+        if row is None:
+            return None
+        verdict: dict[str, Any] = json.loads(row["verdict"] or '{"output": null}')
+        return {"source": str(path)} | verdict | {"status": row["state"], "reason": row["reason"]}
+
+    def notes(self) -> list[tuple[float, str]]:
+        """What happened to the ledger itself, with its time, oldest first."""
+        return [(row["at"], row["text"]) for row in self._db.execute("SELECT at, text FROM note ORDER BY rowid")]
+
+    # Inside
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is on the disk afterwards, or none. Inside another one, a part of that."""
+        if self._db.in_transaction:
+            yield self._db
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._db.rollback()
+            if isinstance(error, sqlite3.OperationalError):
+                raise CannotWrite(f"the ledger in {self._folder} cannot be written: {error}") from error
+            raise
+
+    def _row(self, id: int, *states: State) -> sqlite3.Row:
+        """The row, which must be in one of the states, if any are given: anything else is a bug of the caller's."""
+        row: sqlite3.Row | None = self._db.execute("SELECT * FROM job WHERE id = ?", (id,)).fetchone()
+        if row is None or (states and row["state"] not in states):
+            raise ValueError(f"job {id} is {row['state'] if row else 'unknown'}, not {' or '.join(states) or 'known'}")
+        return row
+
+    def _move(
+        self,
+        id: int,
+        origin: State,
+        state: State,
+        now: float,
+        reason: str | None = None,
+        *,
+        answered: bool = True,
+        **values: Any,
+    ) -> State:
+        """Give the row its next state; superseded instead, when a newer row of the same photo took over meanwhile."""
+        with self._writing() as db:
+            row = self._row(id, origin)
+            newer = db.execute("SELECT 1 FROM job WHERE source = ? AND id > ?", (row["source"], id)).fetchone()
+            if newer is not None and not (origin == "staged" and state in FINISHED):
+                state, reason = "superseded", "the file changed while it was worked on"
+            values |= {"state": state, "reason": reason and _plain(reason), "changed_at": now}
+            if origin == "running" and answered:
+                values["unanswered"] = row["unanswered"] - 1
+            if origin == "staged" and state in WAITING:
+                # It may have become public all the same: remembered, so that the next result may replace it.
+                values |= {"output": row["target"], "output_digest": row["digest"], "output_size": row["size"]}
+            changes = ", ".join(f"{name} = ?" for name in values)
+            db.execute(f"UPDATE job SET {changes} WHERE id = ?", (*values.values(), id))
+        return state
+
+    def _settings_id(self, job: Job) -> int:
+        plain = {name: asdict(getattr(job, name)) for name in ("mode", "output", "limits", "engine")}
+        text = json.dumps(plain, sort_keys=True)
+        self._db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (text,))
+        return int(self._db.execute("SELECT id FROM settings WHERE text = ?", (text,)).fetchone()[0])
+
+    def _due(self, now: float, limit: int) -> list[sqlite3.Row]:
+        # Due times beyond the longest delay were set before the clock was set back: due now, or they would be stuck.
+        due = f"state IN ('pending', 'retry') AND (due_at <= :now OR due_at > :now + {LONGEST_DELAY_SECONDS})"
+        roots = [row[0] for row in self._db.execute(f"SELECT DISTINCT root FROM job WHERE {due}", {"now": now})]
+        oldest = f"SELECT * FROM job WHERE root = :root AND {due} ORDER BY id LIMIT :limit"
+        queues = [
+            self._db.execute(oldest, {"root": root, "now": now, "limit": limit}).fetchall()
+            for root in sorted(roots, key=lambda root: self._last_turn.get(root, 0))
+        ]
+        rows = [row for row in chain.from_iterable(zip_longest(*queues)) if row is not None][:limit]
+        for row in rows:
+            self._turn += 1
+            self._last_turn[row["root"]] = self._turn
+        return rows
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        (text,) = self._db.execute("SELECT text FROM settings WHERE id = ?", (row["settings"],)).fetchone()
+        plain = json.loads(text)
+        return Job(
+            root=Path(os.fsdecode(row["root"])),
+            source=Path(os.fsdecode(row["source"])),
+            fingerprint=Fingerprint(row["device"], *(int(number) for number in row["fingerprint"].split(":"))),
+            target=Path(os.fsdecode(row["target"])),
+            mode=_of(Mode, plain["mode"]),
+            output=_of(Output, plain["output"]),
+            limits=_of(Limits, plain["limits"]),
+            engine=_of(Engine, plain["engine"]),
+            recipe=row["recipe"],
+            output_root=None if row["output_root"] is None else Path(os.fsdecode(row["output_root"])),
+        )
+
+    def _claimed_job(self, row: sqlite3.Row) -> Job:
+        job = self._job(row)
+        known = self._db.execute(
+            "SELECT content, output, output_size FROM job "
+            f"WHERE source = ? AND recipe = ? AND target = ? AND state IN {FINISHED} ORDER BY id DESC LIMIT 1",
+            (row["source"], row["recipe"], row["target"]),
+        ).fetchone()
+        there = known is not None and (known["output"] is None or _is_there(known["output"], known["output_size"]))
+        name = f".darkroomd-{self.instance}-{row['id']}-{row['attempt'] + 1}.part"
+        return replace(job, temporary=job.target.parent / name, known_content=known["content"] if there else None)
+
+    def _twin(self, row: sqlite3.Row, content: str) -> sqlite3.Row | None:
+        """The row that has this very result already, if the result is still there; one of the same photo first."""
+        twins = self._db.execute(
+            f"SELECT * FROM job WHERE content = ? AND recipe = ? AND target = ? AND state IN {FINISHED} "
+            "ORDER BY source = ? DESC, id DESC",
+            (content, row["recipe"], row["target"], row["source"]),
+        )
+        for twin in twins:
+            if twin["output"] is None or _is_there(twin["output"], twin["output_size"]):
+                return twin  # type: ignore[no-any-return]
+        return None
+
+    def _replace_earlier(self, row: sqlite3.Row, content: str, now: float) -> None:
+        """Earlier rows for what `row` has now made: its own photo's, and those of other photos with this very result
+        (which somebody deleted, else _twin would have found it)."""
+        self._db.execute(
+            "UPDATE job SET state = 'superseded', reason = 'made again', changed_at = ? "
+            f"WHERE source = ? AND target = ? AND id != ? AND state IN {FINISHED}",
+            (now, row["source"], row["target"], row["id"]),
+        )
+        self._db.execute(
+            "UPDATE job SET state = 'skipped', reason = ?, changed_at = ? "
+            f"WHERE content = ? AND recipe = ? AND target = ? AND id != ? AND state IN {FINISHED}",
+            (_same_picture(row), now, content, row["recipe"], row["target"], row["id"]),
+        )
+
+    def _sweep(self) -> int:
+        ours = re.compile(rf"\.darkroomd-{self.instance}-\d+-\d+\.part")
+        swept = 0
+        for folder in sorted({row[0].rpartition(b"/")[0] for row in self._db.execute("SELECT target FROM job")}):
+            with suppress(OSError):
+                at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    with os.scandir(at) as entries:
+                        names = [entry.name for entry in entries if ours.fullmatch(entry.name)]
+                    for name in names:
+                        os.unlink(name, dir_fd=at)
+                        swept += 1
+                finally:
+                    os.close(at)
+        return swept
+
+
+def _is_there(path: bytes, size: int | None) -> bool:
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size == size
+
+
+def _same_picture(twin: sqlite3.Row) -> str:
+    return _plain(f"the same picture as {os.fsdecode(twin['source'])}, whose result has this name")
+
+
+def _text(fingerprint: Fingerprint) -> str:
+    # As text, because an inode number may be larger than SQLite's largest integer.
+    return f"{fingerprint.inode}:{fingerprint.size}:{fingerprint.mtime_ns}:{fingerprint.ctime_ns}"
+
+
+def _plain(text: str) -> str:
+    """Without the stand-ins for bytes that are no UTF-8, which SQLite does not take."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _json(verdict: Verdict) -> str:
+    return json.dumps(verdict.as_json())
+
+
+def _of(kind: type[Settings], plain: dict[str, Any]) -> Settings:
+    """Settings that an earlier version wrote: what is new has its default, what is gone is left out."""
+    known = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in plain.items() if name in known})

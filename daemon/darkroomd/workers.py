@@ -1,0 +1,199 @@
+"""Where jobs run: processes of their own, so that a codec's crash costs a picture and not the service.
+
+Each worker is a pool of one process. A dead process breaks its pool for good and fails everything in it; with one
+process and one job in a pool that is exactly the guilty job, and the others never notice. `max_tasks_per_child` is not
+used: it hangs on 3.11 to 3.13 (cpython 115634).
+"""
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkroomd.errors import OutOfMemory
+from darkroomd.job import Job, Staged
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
+
+
+class WorkerDied(Exception):
+    """The process ended without an answer: a crash, the kernel's memory killer, or its time was up."""
+
+
+class Bug(Exception):
+    """What nobody foresaw, with its traceback as text: its own type belongs to a library that only workers load."""
+
+
+class Workers:
+    """Runs jobs, one per worker, `count` at most. To be used from one thread that lives as long as the process:
+    the kernel kills a worker when the thread that started it ends.
+
+    run: "module:function" of Job -> Staged. It is imported where it runs, because numpy, libvips and the network
+    runtime belong in the workers and not in the service. executor: makes the pool of one; Inline runs in this process.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        run: str,
+        *,
+        idle_seconds: float = 300.0,
+        limit_seconds: float = 3600.0,
+        executor: Callable[[], Executor] | None = None,
+    ) -> None:
+        self.count = count
+        self.idle_seconds = idle_seconds
+        self.limit_seconds = limit_seconds
+        self._run = run
+        self._executor = executor or _process
+        self._slots: list[_Slot] = []
+
+    def free(self) -> int:
+        """How many jobs may be submitted now."""
+        return max(0, self.count - sum(slot.busy() for slot in self._slots))
+
+    def alive(self) -> int:
+        """How many workers there are, busy or idle."""
+        return len(self._slots)
+
+    def submit(self, job: Job, now: float) -> "Future[Staged]":
+        """Starts the job. The future ends with its Staged, with what it raised, or with WorkerDied."""
+        slot = next((slot for slot in self._slots if not slot.busy() and not slot.broken), None)
+        if slot is None:
+            slot = _Slot(self._executor())
+            self._slots.append(slot)
+        try:
+            slot.begin(self._run, job, now)
+        except BrokenExecutor:  # it had died while idle, which is not this job's fault
+            slot.broken = True
+            return self.submit(job, now)
+        return slot.answer
+
+    def tend(self, now: float) -> None:
+        """Kills what is over its time, forgets the dead, and lets idle workers go, with the memory that they hold."""
+        for slot in list(self._slots):
+            if slot.busy():
+                if now - slot.since > self.limit_seconds:
+                    slot.kill(f"took longer than {self.limit_seconds:g} s")
+            elif slot.broken or (slot.idle and (now - slot.since > self.idle_seconds or self.alive() > self.count)):
+                slot.pool.shutdown(wait=False)
+                self._slots.remove(slot)
+            elif not slot.idle:
+                slot.idle, slot.since = True, now
+
+    def next_due(self) -> float | None:
+        """When tend() has something to do; None while there is no worker."""
+        limits = (slot.since + (self.limit_seconds if slot.busy() else self.idle_seconds) for slot in self._slots)
+        return min(limits, default=None)
+
+    def stop(self, patience_seconds: float = 0.0) -> None:
+        """Waits that long for running jobs, then kills what is left; unanswered futures end with WorkerDied."""
+        wait([slot.answer for slot in self._slots if slot.busy()], patience_seconds)
+        for slot in self._slots:
+            slot.kill("stopped")
+            slot.pool.shutdown(wait=True)
+        self._slots.clear()
+
+
+class Inline(Executor):
+    """Runs each job at submit, in this process: for single commands and for tests."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@dataclass(eq=False)
+class _Slot:
+    """One worker. since: when its job began or, once tend() has seen the end of that, its idling."""
+
+    pool: Executor
+    since: float = 0.0
+    idle: bool = False
+    broken: bool = False
+    killed: str = ""
+    answer: "Future[Staged]" = field(default_factory=Future)
+    _begun: bool = False
+
+    def busy(self) -> bool:
+        return self._begun and not self.answer.done()
+
+    def begin(self, run: str, job: Job, now: float) -> None:
+        # A worker that is still starting must not be hit by the Ctrl-C that is meant for us: it starts with the
+        # signals blocked, and opens up when it has chosen to ignore them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            inner = self.pool.submit(_call, run, job)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.since, self.idle, self._begun, self.answer = now, False, True, Future()
+        self.answer.set_running_or_notify_cancel()
+        inner.add_done_callback(self._pass_on)
+
+    def kill(self, reason: str) -> None:
+        self.killed = self.killed or reason
+        for process in self._processes():
+            process.kill()
+
+    def _pass_on(self, inner: "Future[Staged]") -> None:
+        error = inner.exception()
+        if isinstance(error, BrokenExecutor):
+            self.broken = True
+            self.answer.set_exception(WorkerDied(self.killed or self._cause()))
+        elif error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(inner.result())
+
+    def _cause(self) -> str:
+        for process in self._processes():  # its end can be told a moment before its exit code is there
+            process.join(5)
+        codes = [process.exitcode for process in self._processes()]
+        named = [signal.Signals(-code).name if code < 0 else f"exit {code}" for code in codes if code is not None]
+        return f"the worker died ({', '.join(named) or 'no reason given'})"
+
+    def _processes(self) -> list[Any]:
+        # not public before 3.14 (kill_workers), and the same since 3.2
+        return list((getattr(self.pool, "_processes", None) or {}).values())
+
+
+def _process() -> Executor:
+    """A pool of one. spawn, because a forked process must not use a graphics card that its parent has touched."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+
+
+def _begin(parent: int) -> None:
+    """In the worker: die with the service, and leave it to the service to decide about signals."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _call(run: str, job: Job) -> Staged:
+    """In the worker: only exceptions that the service can name without loading anything come back."""
+    module, _, function = run.partition(":")
+    try:
+        staged: Staged = getattr(importlib.import_module(module), function)(job)
+    except MemoryError as error:
+        raise OutOfMemory(str(error) or "not enough memory") from None
+    except Exception as error:
+        if type(error).__module__ in ("builtins", "darkroomd.errors"):
+            raise
+        raise Bug("".join(traceback.format_exception(error))) from None
+    return staged

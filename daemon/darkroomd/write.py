@@ -1,0 +1,287 @@
+"""Results on their way to a public name: staged and synced first, then linked into place, never over a foreign file.
+
+A name that does not begin with `.darkroomd-` is complete and on the disk, whenever the power goes. Every call works
+through a descriptor of the target's folder, so that nobody can lead it elsewhere by exchanging a folder for a link.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from darkroomd.errors import CannotWrite, Changed, Conflict
+from darkroomd.job import Fingerprint, Job, Written
+
+SPARE_BYTES = 1 << 20
+NAME_BYTES = 255
+
+# errnos by which file systems say that they have no hard links (FAT and many shares: EPERM; FUSE: ENOSYS) or no more
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK}
+# some shares cannot sync a folder and say so; a disk that fails says EIO
+NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+WORDS = {
+    errno.ENOSPC: "no space is left in {folder}",
+    errno.EDQUOT: "the quota for {folder} is used up",
+    errno.EROFS: "{folder} is read-only",
+    errno.EACCES: "no permission to write in {folder}",
+    errno.EPERM: "no permission to write in {folder}",
+    errno.EIO: "the disk of {folder} reports an error",
+    errno.ESTALE: "the share of {folder} has gone away",
+    errno.ENOENT: "{folder} is not there",
+    errno.ELOOP: "{folder} is reached through a link, and links inside the output folder are not followed",
+    errno.ENOTDIR: "{folder} is reached through a link or a file; inside the output folder only folders are followed",
+}
+
+
+def stage(job: Job, save: Callable[[int], None], spare_bytes: int = SPARE_BYTES) -> tuple[str, int]:
+    """A complete result under job.temporary that nobody else can open: (SHA-256 of its bytes as read back, size).
+
+    `save` writes the picture to the descriptor it is given. Missing folders of the target are made. What was staged
+    and the new folders are on the disk when this returns. CannotWrite, with nothing left behind, when the place has
+    less room than the original needs plus `spare_bytes`, or says no; what `save` raises goes through, except that it
+    is CannotWrite when the disk turns out to be full (an encoder's own error does not tell).
+    """
+    if job.temporary is None:
+        raise ValueError("a job is staged after it was claimed: it has no temporary name yet")
+    with _in_words(job.target.parent), _folder(job, make=True) as at:
+        if _free_bytes(at) < job.fingerprint.size + spare_bytes:
+            raise OSError(errno.ENOSPC, "less room than the original needs")
+        try:
+            descriptor = _new_file(at, job.temporary.name)
+            try:
+                save(descriptor)
+                if job.output.mtime == "keep":
+                    os.utime(descriptor, ns=(job.fingerprint.mtime_ns, job.fingerprint.mtime_ns))
+                # never a second time: the kernel reports a lost page once, and the next call says all is well
+                os.fsync(descriptor)
+                return _digest(descriptor), os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+        except BaseException as error:
+            full = isinstance(error, Exception) and _free_bytes(at) < spare_bytes // 4
+            _unlink(at, job.temporary.name)
+            if full and not isinstance(error, OSError):
+                raise OSError(errno.ENOSPC, str(error)) from error
+            raise
+
+
+def publish(job: Job, digest: str, size: int, previous: Written | None) -> Written:
+    """The staged result under its public name, or a numbered one; its name is on the disk when this returns.
+
+    Safe to call again for the same result, also after being killed at any point: what is public already is found by
+    its digest. A file that is not ours is never replaced: only `previous`, while its bytes are still those we wrote.
+    The temporary is gone afterwards, whatever happens. Changed when the original is not the one that was read (an
+    original that is gone is fine); Conflict when the name is taken and job.output.existing forbids numbers;
+    CannotWrite when the place says no, or when the temporary is not what was staged.
+    """
+    if job.temporary is None:
+        raise ValueError("nothing was staged")
+    with _in_words(job.target.parent), _folder(job, make=False) as at:
+        try:
+            ready = _holds(at, job.temporary.name, digest, size)
+            name = next((taken for taken in _taken(at, job, previous) if _holds(at, taken, digest, size)), None)
+            if name is None:
+                if not ready:
+                    raise CannotWrite(f"the finished copy for {job.target} was lost before it got its name")
+                if _changed(job):
+                    raise Changed(f"{job.source} changed while it was worked on")
+                _open_to_others(at, job.temporary.name)
+                name = _put(at, job.temporary.name, job, previous)
+        finally:
+            _unlink(at, job.temporary.name)
+        _sync_folder(at)
+    return Written(job.target.parent / name, digest, size)
+
+
+def discard(temporary: Path | None) -> None:
+    """Remove a temporary if it is still there; one that cannot be removed is swept at the next start."""
+    if temporary is not None:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def _in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        words = WORDS.get(error.errno or 0, "{folder} cannot be written: " + (error.strerror or str(error)))
+        raise CannotWrite(words.format(folder=folder)) from error
+
+
+@contextmanager
+def _folder(job: Job, make: bool) -> Iterator[int]:
+    """The target's folder, walked to one component at a time below the output root, which itself must be there:
+    where a disk is not mounted, a new folder would hide the results under the mount point."""
+    folder = job.target.parent
+    root = job.output_root
+    if root is None:
+        root = next(path for path in (folder, *folder.parents) if not make or path.is_dir())
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    at = os.open(root, flags)
+    try:
+        for part in folder.relative_to(root).parts:
+            if part == "..":
+                raise ValueError(f"{folder} leads out of {root}")
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=at)
+                    _sync_folder(at)
+            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        yield at
+    finally:
+        os.close(at)
+
+
+def _new_file(at: int, name: str) -> int:
+    # The name carries our instance, job and attempt, so a file of that name is left from a ledger that was lost.
+    _unlink(at, name)
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at)
+
+
+def _free_bytes(at: int) -> int:
+    """Room for us; plenty where the file system does not tell (some shares report no blocks at all)."""
+    with suppress(OSError):
+        facts = os.fstatvfs(at)
+        if facts.f_blocks:
+            return facts.f_bavail * facts.f_frsize
+    return 1 << 62
+
+
+def _digest(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _holds(at: int, name: str, digest: str, size: int) -> bool:
+    """Whether a regular file of this name has these bytes; a link, a pipe or nothing at all does not."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    except OSError:
+        return False
+    try:
+        facts = os.fstat(descriptor)
+        return stat.S_ISREG(facts.st_mode) and facts.st_size == size and _digest(descriptor) == digest
+    finally:
+        os.close(descriptor)
+
+
+def _exists(at: int, name: str) -> bool:
+    try:
+        os.lstat(name, dir_fd=at)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _names(job: Job, previous: Written | None) -> Iterator[str]:
+    """Where the result may go, best first: where our earlier one is, the name by the rules, then numbers.
+
+    An earlier result under a name of another form (the format or the name template changed) is let be.
+    """
+    if previous is not None and previous.path.parent == job.target.parent:
+        ending = re.search(r"-(\d{1,6})(\.[^.]*)?$", previous.path.name)
+        if previous.path.name in {_numbered(job.target.name, n) for n in (1, int(ending[1]) if ending else 1)}:
+            yield previous.path.name
+    for number in count(1) if job.output.existing == "number" else (1,):
+        yield _numbered(job.target.name, number)
+
+
+def _numbered(name: str, number: int) -> str:
+    """name.jpg, name-2.jpg, name-3.jpg, ... in at most 255 bytes: the stem gives way, between UTF-8 characters."""
+    stem, ending = os.fsencode(Path(name).stem), os.fsencode(Path(name).suffix)
+    if len(ending) > 32:
+        stem, ending = stem + ending, b""
+    if number > 1:
+        ending = b"-%d" % number + ending
+    room = NAME_BYTES - len(ending)
+    for _ in range(3):
+        room -= len(stem) > room and stem[room] & 0xC0 == 0x80
+    return os.fsdecode(stem[:room] + ending)
+
+
+def _taken(at: int, job: Job, previous: Written | None) -> Iterator[str]:
+    """The names up to the first free one: those under which the result may already be public."""
+    for name in _names(job, previous):
+        if _exists(at, name):
+            yield name
+        elif previous is None or name != previous.path.name:
+            return
+
+
+def _put(at: int, temporary: str, job: Job, previous: Written | None) -> str:
+    for name in _names(job, previous):
+        if previous is not None and name == previous.path.name and _holds(at, name, previous.digest, previous.size):
+            os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+            return name
+        if _linked(at, temporary, name):
+            return name
+    raise Conflict(f"{job.target} is taken by a file that darkroomd did not write")
+
+
+def _linked(at: int, temporary: str, name: str) -> bool:
+    """Give the file its public name; False, with nothing changed, when the name is taken by anything at all.
+
+    A link is renameat2's RENAME_NOREPLACE by other means: it never replaces, and it is there on NFS and ZFS too.
+    Without links there remains a moment between the look and the rename.
+    """
+    try:
+        os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if _exists(at, name):
+            return False
+        os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+    return True
+
+
+def _open_to_others(at: int, name: str) -> None:
+    """Last of all before the link, whose folder sync takes it to the disk: until then a photo is its owner's alone."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        with suppress(PermissionError):  # FAT and some shares have no modes
+            os.fchmod(descriptor, 0o666 & ~_umask())
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    """Asked of /proc, because os.umask can only tell by changing it under every thread."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    return 0o077
+
+
+def _changed(job: Job) -> bool:
+    try:
+        facts = os.lstat(job.source)
+    except OSError:
+        return False
+    now = Fingerprint(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return now != job.fingerprint
+
+
+def _sync_folder(at: int) -> None:
+    try:
+        os.fsync(at)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+
+
+def _unlink(at: int, name: str) -> None:
+    with suppress(OSError):
+        os.unlink(name, dir_fd=at)

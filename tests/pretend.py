@@ -1,0 +1,57 @@
+"""A pipeline that does what the photo's bytes tell it to do, for tests of what happens around it."""
+
+import os
+import signal
+import time
+from hashlib import sha256
+
+from darkroomd import write
+from darkroomd.errors import Incomplete, OutOfMemory, Rejected, Retryable, Unavailable
+from darkroomd.job import Job, Staged, Verdict
+
+
+def run(job: Job) -> Staged:
+    """The copy is the original with "better " before it. ValueError stands for a bug."""
+    data = job.source.read_bytes()
+    content = sha256(data).hexdigest()
+    verdict = Verdict(job.source, "done", job.mode.name, seconds={"enhance": 0.5})
+    if content == job.known_content:
+        return Staged(job, content, verdict, repeated=True)
+    word = data.split(maxsplit=1)[0].decode()
+    if word == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "slow":
+        time.sleep(60)
+    if word == "fine":
+        return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason="needs nothing"))
+    if word in ("rewritten", "spoiled"):  # while it is worked on
+        job.source.write_bytes(b"photo, second edition")
+    raised = {
+        "spoiled": Rejected("half of the old bytes, half of the new"),
+        "bad": Rejected("not a picture"),
+        "cut": Incomplete("ends too early"),
+        "later": Retryable("the share is busy"),
+        "denied": PermissionError(13, "Permission denied"),
+        "vanished": FileNotFoundError(2, "No such file or directory"),
+        "memory": MemoryError(),
+        "huge": OutOfMemory("no tile is small enough"),
+        "network": Unavailable("general.onnx is not the file on its card"),
+        "bug": ValueError("what was that"),
+    }.get(word)
+    if word == "vanished":
+        job.source.unlink()
+    if raised is not None:
+        raise raised
+    digest, size = write.stage(job, lambda descriptor: _write(descriptor, b"better " + data))
+    return Staged(job, content, verdict, job.temporary, digest, size)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    os.write(descriptor, data)
+
+
+def imports_numpy(job: Job) -> Staged:
+    """Raises an exception that only numpy has."""
+    import numpy as np
+
+    raise np.exceptions.AxisError("numpy's own")

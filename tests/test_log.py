@@ -1,0 +1,63 @@
+"""What the service says can be read by a person and by a program, whatever a file is called."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from darkroomd.log import printable, set_up
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+def said(stream: io.StringIO, environ: dict[str, str]) -> str:
+    set_up("info", stream, environ)
+    structlog.get_logger().debug("photo.seen")
+    try:
+        raise ValueError("what was that")
+    except ValueError as error:
+        structlog.get_logger().error("photo.failed", source=Path("a\nb\x1b[31m\udcff.jpg"), exc_info=error)
+    return stream.getvalue()
+
+
+def test_a_journal_gets_one_json_object_a_line() -> None:
+    (line,) = said(io.StringIO(), {}).splitlines()
+    told = json.loads(line)
+    assert told["event"] == "photo.failed"
+    assert told["level"] == "error"
+    assert told["source"] == r"a\nb\x1b[31m\udcff.jpg"
+    assert "what was that" in told["exception"]
+
+
+def test_a_terminal_gets_colours_unless_it_says_no() -> None:
+    assert "\x1b[" in said(Terminal(), {"TERM": "xterm"})
+    for environ in ({"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}):
+        text = said(Terminal(), environ)
+        assert "\x1b" not in text
+        assert r"a\nb\x1b[31m\udcff.jpg" in text
+        assert "ValueError: what was that" in text
+        assert "photo.seen" not in text
+
+
+def test_everything_goes_to_stderr_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up()
+    structlog.get_logger().info("service.started")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err)["event"] == "service.started"
+
+
+def test_ordinary_names_stay_as_they_are() -> None:
+    assert printable("Ferien am Meer, größtes Bild.jpg") == "Ferien am Meer, größtes Bild.jpg"

@@ -1,0 +1,158 @@
+"""Real processes, with the pretended pipeline."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import wait
+from pathlib import Path
+
+import pytest
+from darkroomd.errors import OutOfMemory, Rejected
+from darkroomd.job import Engine, Job, Limits, Mode, Output
+from darkroomd.settle import fingerprint
+from darkroomd.workers import Bug, Inline, WorkerDied, Workers
+
+RUN = "tests.pretend:run"
+
+
+def job(folder: Path, words: str) -> Job:
+    source = folder / f"{words.split(maxsplit=1)[0]}.jpg"
+    source.write_text(words)
+    target = folder / "out" / source.name
+    target.parent.mkdir(exist_ok=True)
+    found = fingerprint(source)
+    assert found is not None
+    return Job(
+        folder, source, found, target, Mode("auto", "general"), Output(), Limits(), Engine(), "recipe",
+        temporary=target.parent / f".darkroomd-x-{source.name}.part",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    pool = Workers(2, RUN, idle_seconds=10, limit_seconds=100)
+    yield pool
+    pool.stop()
+
+
+def test_a_death_costs_its_own_job_and_no_other(tmp_path: Path, workers: Workers) -> None:
+    killed, fine = workers.submit(job(tmp_path, "kill"), 0), workers.submit(job(tmp_path, "photo"), 0)
+    assert workers.free() == 0
+    wait([killed, fine], 20)
+    with pytest.raises(WorkerDied, match="SIGKILL"):
+        killed.result()
+    assert fine.result().temporary is not None
+    assert workers.free() == 2
+    workers.tend(1)
+    assert workers.alive() == 1
+    again = workers.submit(job(tmp_path, "photo"), 2), workers.submit(job(tmp_path, "other"), 2)
+    assert [future.result(20).verdict.status for future in again] == ["done", "done"]
+
+
+def test_an_idle_worker_goes_and_comes_back(tmp_path: Path, workers: Workers) -> None:
+    workers.submit(job(tmp_path, "photo"), 0).result(20)
+    workers.tend(1)
+    assert workers.next_due() == 11
+    workers.tend(11)
+    assert workers.alive() == 1
+    workers.tend(11.5)
+    assert workers.alive() == 0
+    assert workers.next_due() is None
+    assert workers.submit(job(tmp_path, "photo"), 12).result(20).verdict.status == "done"
+
+
+def test_fewer_workers_when_fewer_are_wanted(tmp_path: Path, workers: Workers) -> None:
+    wait([workers.submit(job(tmp_path, "photo"), 0), workers.submit(job(tmp_path, "other"), 0)], 20)
+    workers.count = 1
+    workers.tend(1)
+    workers.tend(1)
+    assert workers.alive() == 1
+    assert workers.free() == 1
+
+
+def test_a_worker_that_died_while_idle_is_not_the_next_jobs_fault(tmp_path: Path, workers: Workers) -> None:
+    workers.submit(job(tmp_path, "photo"), 0).result(20)
+    (slot,) = workers._slots
+    (process,) = slot._processes()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(5)
+    deadline = time.monotonic() + 5
+    while not getattr(slot.pool, "_broken", True):
+        assert time.monotonic() < deadline
+    assert workers.submit(job(tmp_path, "photo"), 1).result(20).verdict.status == "done"
+
+
+def test_a_job_that_takes_too_long_is_killed(tmp_path: Path, workers: Workers) -> None:
+    stuck = workers.submit(job(tmp_path, "slow"), 0)
+    workers.tend(100)
+    assert not stuck.done()
+    workers.tend(101)
+    with pytest.raises(WorkerDied, match="took longer than 100 s"):
+        stuck.result(20)
+
+
+def test_stop_ends_what_runs_and_leaves_no_process(tmp_path: Path, workers: Workers) -> None:
+    stuck = workers.submit(job(tmp_path, "slow"), 0)
+    (process,) = workers._slots[0]._processes()
+    workers.stop(0.1)
+    with pytest.raises(WorkerDied, match="stopped"):
+        stuck.result(0)
+    assert not process.is_alive()
+
+
+def test_workers_leave_signals_to_the_service(tmp_path: Path, workers: Workers) -> None:
+    first = workers.submit(job(tmp_path, "photo"), 0)
+    (process,) = workers._slots[0]._processes()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it is still starting
+        os.kill(process.pid, number)
+    assert first.result(20).verdict.status == "done"
+    os.kill(process.pid, signal.SIGTERM)
+    assert workers.submit(job(tmp_path, "other"), 1).result(20).verdict.status == "done"
+
+
+def test_no_worker_outlives_the_service(tmp_path: Path) -> None:
+    job(tmp_path, "slow")
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom tests.test_workers import job, RUN\n"
+        "from darkroomd.workers import Workers\n"
+        "if __name__ == '__main__':\n"
+        "    workers = Workers(1, RUN)\n"
+        f"    workers.submit(job(Path({str(tmp_path)!r}), 'slow'), 0)\n"
+        "    print(workers._slots[0]._processes()[0].pid, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    script = tmp_path / "service.py"
+    script.write_text(program)
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, script], stdin=-1, stdout=-1, env=environ, text=True) as service:
+        assert service.stdout is not None
+        pid = int(service.stdout.readline())
+        service.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_a_job_raises_comes_back_by_its_meaning(tmp_path: Path) -> None:
+    workers = Workers(1, RUN, executor=Inline)
+    errors = [workers.submit(job(tmp_path, word), 0).exception() for word in ("bad", "memory", "bug")]
+    assert [type(error) for error in errors] == [Rejected, OutOfMemory, ValueError]
+    workers.stop()
+
+
+def test_an_exception_of_a_library_comes_back_as_text(tmp_path: Path) -> None:
+    error = Workers(1, "tests.pretend:imports_numpy", executor=Inline).submit(job(tmp_path, "x"), 0).exception()
+    assert isinstance(error, Bug)
+    assert "numpy's own" in str(error)
+    assert "tests/pretend.py" in str(error)
+
+
+def test_the_service_loads_none_of_what_the_workers_need() -> None:
+    heavy = "{'numpy', 'onnxruntime', 'pyvips', 'darkroomd._core', 'darkroomd.pipeline'}"
+    program = f"import sys, darkroomd.service; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environ)

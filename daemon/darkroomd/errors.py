@@ -49,7 +49,7 @@ class Busy(Retryable):
 
 
 class Conflict(Exception):
-    """The name of the result belongs to a file that is not ours. Recorded; nothing is written until somebody asks again."""
+    """The name of the result belongs to a file that is not ours. Recorded; nothing is written until asked again."""
 
 
 class Changed(Exception):

@@ -473,7 +473,7 @@ def check_after_kill(folder: Path, story: str, original: tuple[object, ...]) -> 
     out = folder / "out"
     assert all(is_complete(out / name) for name in names(out) if ".darkroomd-" not in name)
     reconcile(folder)
-    assert names(out) == ["2024/photo-2.jpg", "2024/photo.jpg"] if story == "name taken" else ["2024/photo.jpg"]
+    assert names(out) == (["2024/photo-2.jpg", "2024/photo.jpg"] if story == "name taken" else ["2024/photo.jpg"])
     assert all(is_complete(out / name) for name in names(out))
     assert facts_of(folder / "in" / "photo.jpg") == original
     with sqlite3.connect(folder / "state" / "ledger.sqlite") as db:

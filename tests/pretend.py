@@ -17,7 +17,7 @@ def run(job: Job) -> Staged:
     verdict = Verdict(job.source, "done", job.mode.name, seconds={"enhance": 0.5})
     if content == job.known_content:
         return Staged(job, content, verdict, repeated=True)
-    word = data.split(maxsplit=1)[0].decode()
+    word = data.split(maxsplit=1)[0].decode() if data else "cut"
     if word == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "slow":

@@ -130,12 +130,22 @@ def test_an_empty_file_waits_for_its_content(tmp_path: Path, settling: Settling)
     assert names(settling.settled(7, QUIET)) == ["a.jpg"]
 
 
-def test_a_file_that_stays_empty_is_reported_once(tmp_path: Path, settling: Settling) -> None:
+def test_a_file_that_stays_empty_is_handed_out_once_so_that_the_decoder_can_say_so(
+    tmp_path: Path, settling: Settling
+) -> None:
     photo = tmp_path / "a.jpg"
     photo.touch()
     settling.note(seen(photo), 0)
-    answers = [a for second in range(0, 1300, 2) for a in settling.settled(second, QUIET)]
-    assert answers == [Skip(photo, "empty for 10 minutes")]
+    assert names([a for second in range(0, 600, 2) for a in settling.settled(second, QUIET)]) == []
+    assert names([a for second in range(600, 1300, 2) for a in settling.settled(second, QUIET)]) == ["a.jpg"]
+
+
+def test_a_last_look_has_no_patience_with_empty_files(tmp_path: Path, settling: Settling) -> None:
+    settling.empty_patience_seconds = 0
+    photo = tmp_path / "a.jpg"
+    photo.touch()
+    settling.note(seen(photo), 0)
+    assert names(settling.settled(2, QUIET)) == ["a.jpg"]
 
 
 @pytest.mark.parametrize("reserve", ["truncate", "fallocate"])

@@ -76,10 +76,11 @@ def run(config_path: Path | None, verbose: bool) -> None:
 @config_option
 @click.option("-v", "--verbose", is_flag=True, help="Log what is normally left out, too.")
 def once(config_path: Path | None, verbose: bool) -> None:
-    """Do everything that waits in the config's folders, then exit: 0 all well, 1 some photos failed."""
+    """Do everything that waits in the config's folders, then exit: 0 all well, 1 some photos failed, 75 some must wait."""
     with exit_codes(), _service(config_path, verbose) as service:
         summary = service.run_once()
-    sys.exit(summary.exit_code or (EXIT_SOME_FAILED if summary.some_failed else EXIT_DONE))
+    failed = any(summary.verdicts.get(status) for status in ("failed", "refused"))
+    sys.exit(summary.exit_code or (EXIT_SOME_FAILED if failed else EXIT_TRY_AGAIN if summary.postponed else EXIT_DONE))
 
 
 @contextmanager
@@ -211,12 +212,15 @@ def check(config_path: Path | None) -> None:
 @json_option
 def status(config_path: Path | None, as_json: bool) -> None:
     """What waits, runs, is done, failed or was refused, and why."""
+    from darkroomd import config
     from darkroomd.record import Ledger
     from darkroomd.say import status_lines
     from darkroomd.status import status_of
 
     with exit_codes(), Ledger.open(places.state_folder(), owner=False) as ledger:
-        facts = status_of(ledger, time.time())
+        path = config_path or places.config_file()
+        folders = config.load(path).folders if config_path or path.exists() else ()
+        facts = status_of(ledger, folders, time.time())
     click.echo(json.dumps(facts) if as_json else "\n".join(status_lines(facts)))
 
 

@@ -83,6 +83,20 @@ def opened_by_reader(folder: Path) -> sqlite3.Connection:
     return db
 
 
+def opened_by_visitor(folder: Path) -> sqlite3.Connection | None:
+    """For one short change beside the owner, who keeps the lock; None while there is no ledger."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        db = _connected(f"{path.absolute().as_uri()}?mode=rw")
+        _version(db, path)
+        db.execute("PRAGMA synchronous = FULL")
+    except sqlite3.DatabaseError as error:
+        raise CannotWrite(f"the ledger {path} cannot be changed: {error}") from error
+    return db
+
+
 def _sound(path: Path, now: float) -> sqlite3.Connection:
     note = None
     if path.exists() and path.stat().st_size == 0:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from darkroomd.config import Config, Folder, Rule
 from darkroomd.errors import Unavailable
@@ -18,13 +19,15 @@ from darkroomd.job import Engine, Job, Mode, Output, Settled, Skip
 # Raised only when the same settings and networks give another picture on purpose.
 RECIPE_VERSION = 1
 
-# What the decoder takes. It looks at the bytes again; the name only keeps videos and texts from being opened at all.
+# Photos by their names. What a file really is the decoder tells from its bytes, and it refuses some of these with a
+# reason: better than silence about a photo. The name only keeps videos and texts from being opened at all.
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif", ".heic", ".heif", ".bmp"}
 )  # fmt: skip
 
 # The spellings that stay as they are when the result has that format.
-_FORMATS = {"jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"), "png": (".png",)}
+_SPELLINGS: dict[Literal["jpeg", "png"], tuple[str, ...]] = {"jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"), "png": (".png",)}
+FORMAT_OF = {spelling: form for form, spellings in _SPELLINGS.items() for spelling in spellings}
 
 NAME_BYTES = 255  # the limit of ext4, XFS, btrfs and NTFS alike
 
@@ -74,8 +77,8 @@ def mode_for(relative: Path, folder: Folder) -> tuple[Mode | None, Rule | None]:
 def target_name(source_name: str, mode: Mode, output: Output) -> str:
     """The result's name by the template. Too long a name is cut and told apart by a hash: always to the same name."""
     stem, ext = os.path.splitext(source_name)  # noqa: PTH122 - Path(".jpg").stem and Path("a.").suffix differ
-    if output.format != "keep" and ext.lower() not in _FORMATS[output.format]:
-        ext = _FORMATS[output.format][0]
+    if output.format != "keep" and ext.lower() not in _SPELLINGS[output.format]:
+        ext = _SPELLINGS[output.format][0]
     name = output.name.format(stem=stem, ext=ext, mode=mode.name)
     excess = len(os.fsencode(name)) - NAME_BYTES
     if excess <= 0:

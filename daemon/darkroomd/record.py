@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 
 from darkroomd.errors import CannotWrite, Changed, Conflict, Retryable
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Verdict, Written
-from darkroomd.ledger_file import opened_by_owner, opened_by_reader
+from darkroomd.ledger_file import opened_by_owner, opened_by_reader, opened_by_visitor
 
 State = Literal[
     "pending",  # to be done
@@ -89,6 +89,15 @@ def delay_seconds(attempt: int) -> float:
     return min(15.0 * 2.0 ** min(max(attempt, 1) - 1, 20), LONGEST_DELAY_SECONDS)
 
 
+def asked_again(folder: Path, paths: Sequence[Path] | None, now: float) -> int:
+    """Ledger.again from beside the owner, who may be at work: it sees the change and looks at its folders anew."""
+    db = opened_by_visitor(folder)
+    if db is None:
+        return 0
+    with Ledger(db, "", None, folder) as ledger:
+        return ledger.again(paths, now)
+
+
 class Ledger:
     """One state folder's ledger. One process owns it and uses it from one thread; any number may read beside it."""
 
@@ -99,6 +108,7 @@ class Ledger:
         self._lock = lock
         self._turn = 0
         self._last_turn: dict[bytes, int] = {}
+        self._data_version: int | None = None
 
     @staticmethod
     def open(folder: Path, owner: bool, now: float = 0.0) -> "Ledger":
@@ -125,6 +135,13 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def changed_by_others(self) -> bool:
+        """Whether another process wrote since this was last asked: someone wants photos done again."""
+        version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        changed = self._data_version not in (None, version)
+        self._data_version = version
+        return changed
 
     # What is to be done
 

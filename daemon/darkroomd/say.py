@@ -72,6 +72,8 @@ def status_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"{facts['photos_per_hour']} photos in the last hour" + (
             f"; the queue needs about {facts['eta_minutes']:g} minutes" if facts["eta_minutes"] is not None else ""
         )
+    for folder in facts["folders"]:
+        yield f"  {folder['watch']} -> {folder['output']}" + ("" if folder["there"] else ": not there")
     for name in ("running", "problems"):
         for entry in facts[name]:
             yield f"  {entry['state']:<12}{entry['source']}" + (f": {entry['reason']}" if entry["reason"] else "")

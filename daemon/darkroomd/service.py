@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 HEALTH_SECONDS = 5.0  # also how late a retry may be
 POLL_SECONDS = 10.0  # for folders whose file system raises no events
-FULL_CHECK_SECONDS = 600.0  # the ledger is asked about every file again, because a person may have changed it
+FULL_CHECK_SECONDS = 3600.0  # the ledger is asked about every file again, whatever was forgotten on the way
 BATCH = 2000  # files in one tick, so that a slow share or a big backlog does not keep signals and systemd waiting
 BELIEVE_TRUNCATED_SECONDS = 24 * 3600.0
 OFFLINE_RETRY_SECONDS = 60.0
@@ -100,11 +100,15 @@ class Service:
         self._running: dict[int, tuple[Claimed, Future[Staged]]] = {}
         # The one kind of queue that a signal handler may put something on.
         self._wake: SimpleQueue[str] = SimpleQueue()
-        self._stopping = self._reload_asked = False
+        self._stopping = self._reload_asked = self._is_last_look = False
         self._use(config, digests)
 
     def _use(self, config: Config, digests: Mapping[str, str]) -> None:
         self._config, self._digests = config, digests
+        # At start and at a reload only: an output folder that goes missing later is a disk that is not mounted.
+        for folder in config.folders:
+            with contextlib.suppress(OSError):  # each job will say what is wrong with it
+                folder.output.mkdir(parents=True, exist_ok=True)
         # A symbolic link is resolved once: watched by its own name it would give no event at all.
         self._folders = {folder.watch.resolve(): folder for folder in config.folders}
         self._watcher = Watcher(list(self._folders), lambda: self._wake.put("event"))
@@ -163,6 +167,9 @@ class Service:
             self._settling.note(sighting, now, event=False)
 
     def _ask_health(self) -> None:
+        if self._ledger.changed_by_others():
+            self._settling.forget()
+            self._scan_due = -float("inf")
         before, self._health = self._health, self._watcher.health()
         if self._health.rescan:
             log.warning("watch.rescan", reason="events may have been lost")
@@ -266,7 +273,7 @@ class Service:
                 self._settling.note(Sighting(job.root, job.source), now)
             case Incomplete() | Retryable() | OSError() if found is None:
                 self._gone(claimed)
-            case Incomplete() if (until := _believed_at(job, wall)) > wall:
+            case Incomplete() if not self._is_last_look and (until := _believed_at(job, wall)) > wall:
                 self._ledger.waiting(claimed.id, reason, until, wall)
                 self._put_off("photo.waiting", claimed, reason, until - wall)
             case Rejected():
@@ -360,6 +367,7 @@ class Service:
     def run_once(self) -> Summary:
         """Everything that is there now, to its end; what must wait for something stays for the next run."""
         with self._serving():
+            self._is_last_look, self._settling.empty_patience_seconds = True, 0.0
             self.recover()
             while not self._stopping:
                 seconds = self.tick(self._clock())
@@ -367,7 +375,7 @@ class Service:
                     break
                 self._wait(seconds)
             for path in self._settling.stalled():
-                log.warning("photo.skipped", source=path, reason="empty, or its end is not written yet")
+                log.warning("photo.skipped", source=path, reason="its end is not written yet")
         return self.summary
 
     def _wait(self, seconds: float) -> None:

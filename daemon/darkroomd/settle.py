@@ -15,8 +15,8 @@ from pathlib import Path
 
 from darkroomd.job import Fingerprint, Settled, Sighting, Skip
 
-# After this long without any change an empty file is reported, and a file whose end was never written is believed:
-# ZFS and btrfs store black image rows as holes, so such a file may be whole. The decoder has the last word.
+# After this long without any change an empty file, and one whose end was never written, is believed: ZFS and btrfs
+# store black image rows as holes, so the second may be whole. The decoder has the last word on both.
 STALLED_SECONDS = 600.0
 
 
@@ -37,6 +37,8 @@ class Settling:
         self._moving: dict[str, _Moving] = {}
         # hashes, because 100,000 fingerprints would cost three times the memory
         self._handed: dict[str, int] = {}
+        # a run that will not come back to look again has no patience with empty files
+        self.empty_patience_seconds = STALLED_SECONDS
 
     def note(self, sighting: Sighting, now: float, *, event: bool = True) -> None:
         """A name was seen. An event starts the quiet time anew; a scan (event=False) does so only for a change."""
@@ -90,13 +92,15 @@ class Settling:
             return None
         size = look.fingerprint.size
         regular = stat.S_ISREG(look.mode)
-        if regular and (size == 0 or _end_is_a_hole(path, size)) and now - moving.still_since < STALLED_SECONDS:
+        patience_seconds = STALLED_SECONDS if size else self.empty_patience_seconds
+        unwritten = regular and (size == 0 or _end_is_a_hole(path, size))
+        if unwritten and now - moving.still_since < patience_seconds:
             self._wait(name, replace(moving, quiet_since=now, stalled=True))
             return None
         self._handed[name] = hash(look)
         if not regular:
             return Skip(path, "a symbolic link, never followed" if stat.S_ISLNK(look.mode) else "not a regular file")
-        return Settled(moving.sighting.root, path, look.fingerprint) if size else Skip(path, "empty for 10 minutes")
+        return Settled(moving.sighting.root, path, look.fingerprint)
 
     def _wait(self, name: str, moving: "_Moving") -> None:
         self._moving.pop(name, None)

@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
-	$(BIN)/darkroomd run --config examples/config.yaml
+	XDG_STATE_HOME=$(CURDIR)/state $(BIN)/darkroomd run --config examples/config.yaml
 
 test: $(VENV)/.ready-dev witnesses lint
 	cargo test --workspace --quiet

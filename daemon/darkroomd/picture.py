@@ -150,11 +150,14 @@ def encode(picture: Picture, output: Output, descriptor: int) -> None:
 
 
 def check_file(path: Path, width: int, height: int) -> None:
-    """Decode a file that was just written, every byte of it; Retryable unless it is a picture of this size."""
+    """Read every byte of a file that was just written; Retryable unless it is a picture of this size."""
+    options = {"access": "sequential", "fail_on": "truncated"}
     try:
-        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
+        image = pyvips.Image.new_from_file(str(path), **options)
         if (image.width, image.height) != (width, height):
             raise Retryable(f"wrote {image.width}×{image.height} pixels instead of {width}×{height}")
+        if image.get("vips-loader").startswith("jpegload"):  # all of its codes, but one pixel in 64: twice as fast
+            image = pyvips.Image.new_from_file(str(path), shrink=8, **options)
         image.avg()
     except pyvips.Error as error:
         raise Retryable(f"what was written does not decode: {_short(error)}") from error

@@ -16,10 +16,7 @@ run: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev witnesses lint
 	cargo test --workspace --quiet
-	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report=
-	$(BIN)/coverage combine --quiet --append 2>/dev/null || true
-	$(BIN)/coverage report --fail-under=90
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
@@ -27,7 +24,7 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest darkroomd._core
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	  echo cargo clippy; cargo clippy --workspace --all-targets --quiet -- -D warnings; \
+	  echo cargo clippy; cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings; \
 	else echo "skipped: clippy (rustup component add clippy)"; fi
 	@if cargo fmt --version >/dev/null 2>&1; then \
 	  echo cargo fmt --check; cargo fmt --all --check; \
@@ -40,6 +37,7 @@ format: $(VENV)/.ready-dev
 
 # speed: ratios in one run; quality: every figure on the committed networks. Both rewrite benchmarks/RESULTS.md.
 bench: $(VENV)/.ready-dev
+	cargo bench --workspace
 	$(BIN)/python -m benchmarks.speed
 
 quality: $(VENV)/.ready-dev

@@ -101,10 +101,6 @@ class Explanation:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `steps` as in a verdict."""
-        steps = [
-            {"model": s.model, "digest": s.digest, "region": s.region, "strength": s.strength, "reason": s.reason}
-            for s in self.steps
-        ]
         return {
             "source": str(self.source),
             "target": None if self.target is None else str(self.target),
@@ -112,7 +108,7 @@ class Explanation:
             "rule": self.rule,
             "refused": self.refused,
             "found": self.found,
-            "steps": steps,
+            "steps": [step.as_json() for step in self.steps],
             "limits": list(self.limits),
             "width": self.width,
             "height": self.height,

@@ -4,7 +4,7 @@ Sighting -> Settled -> Job (or Skip) -> Picture -> Findings -> Picture -> Verdic
 All but Picture are plain data that may cross to another process.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,6 +194,10 @@ class Step:
     strength: float
     reason: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for a verdict and for explain."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
@@ -232,10 +236,7 @@ class Verdict:
             "mode": self.mode,
             "reason": self.reason,
             "found": self.found,
-            "steps": [
-                {"model": s.model, "digest": s.digest, "region": s.region, "strength": s.strength, "reason": s.reason}
-                for s in self.steps
-            ],
+            "steps": [step.as_json() for step in self.steps],
             "limits": list(self.limits),
             "guards": [
                 {"name": g.name, "value": round(g.value, 3), "limit": g.limit, "passed": g.passed} for g in self.guards

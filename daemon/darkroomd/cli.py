@@ -7,9 +7,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,8 @@ def _say_verdict(verdict: Any) -> None:
     from darkroomd.say import verdict_line
 
     if "JOURNAL_STREAM" not in os.environ:  # the journal already has the event with the same facts
-        click.echo(verdict_line(verdict))
+        with suppress(OSError):  # nobody reads it any more, or its disk is full: the photos do not care
+            click.echo(verdict_line(verdict))
 
 
 @main.command()
@@ -140,7 +140,10 @@ def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength:
     chosen = settings.modes[mode] if strength is None else replace(settings.modes[mode], strength=strength)
     found = list(by_hand.photos(inputs))
     if output is not None and (len(found) > 1 or any(path.is_dir() for path in inputs) or str(output).endswith("/")):
-        output.mkdir(parents=True, exist_ok=True)
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{output}: {error.strerror}") from error
     failed = False
     with _progress(len(found)) as advance:
         for number, (root, source) in enumerate(found):
@@ -234,7 +237,7 @@ def retry(paths: tuple[Path, ...], everything: bool) -> None:
     if bool(paths) == everything:
         raise click.UsageError("name photos or folders, or say --all")
     with exit_codes():
-        count = asked_again(places.state_folder(), None if everything else [path.absolute() for path in paths], time.time())
+        count = asked_again(places.state_folder(), None if everything else [path.resolve() for path in paths], time.time())
     click.echo(f"{count} photo{'s' * (count != 1)} will be done again when the service next looks at their folders")
 
 

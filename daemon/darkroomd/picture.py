@@ -140,13 +140,16 @@ def encode(picture: Picture, output: Output, descriptor: int) -> None:
 
 def check_file(path: Path, width: int, height: int) -> None:
     """Decode a file that was just written, every byte of it; Retryable unless it is a picture of this size."""
+    descriptor = opened(path)  # libvips takes only names that are UTF-8
     try:
-        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
+        image = _header(descriptor)
         if (image.width, image.height) != (width, height):
             raise Retryable(f"wrote {image.width}×{image.height} pixels instead of {width}×{height}")
         image.avg()
     except pyvips.Error as error:
         raise Retryable(f"what was written does not decode: {_short(error)}") from error
+    finally:
+        os.close(descriptor)
 
 
 def jpeg_quality(head: bytes) -> int | None:

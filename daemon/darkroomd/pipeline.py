@@ -62,7 +62,7 @@ def run(job: Job) -> Staged:
 
 def _left_alone(job: Job, content: str, verdict: Verdict, picture: Picture, descriptor: int, timer: "Timer") -> Staged:
     """A good photo: its bytes are copied, or nothing is written, by config. Only another format makes it be written anew."""
-    verdict = replace(verdict, status="unchanged", reason=NOTHING_TO_IMPROVE if job.mode.choose else "strength is 0")
+    verdict = replace(verdict, status="unchanged", reason="strength is 0" if job.mode.strength == 0 else NOTHING_TO_IMPROVE)
     if job.output.unchanged == "skip":
         return Staged(job, content, timer.on(verdict))
     if job.output.format in ("keep", picture.format):

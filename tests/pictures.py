@@ -53,7 +53,7 @@ def write_png(path: Path, pixels: npt.NDArray[np.generic]) -> Path:
 
 def read(path: Path) -> npt.NDArray[np.generic]:
     """The pixels of a file, whole, (height, width, bands)."""
-    pixels: npt.NDArray[np.generic] = pyvips.Image.new_from_file(str(path), fail_on="truncated").numpy()
+    pixels: npt.NDArray[np.generic] = pyvips.Image.new_from_buffer(path.read_bytes(), "", fail_on="truncated").numpy()
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 

@@ -155,6 +155,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
         for service in one.services:
             if service.poll() is None:
                 service.terminate()
+                service.send_signal(signal.SIGCONT)
                 assert service.wait(15) == 0
     finally:
         for service in one.services:

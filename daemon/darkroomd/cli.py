@@ -117,17 +117,17 @@ def _say_verdict(verdict: Any) -> None:
 
 @main.command()
 @photos_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
+@click.option("-o", "--output", type=click.Path(), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
 @click.option("-m", "--mode", default="auto", show_default=True, help="A built-in mode.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
 @json_option
-def enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength: float | None, as_json: bool) -> None:
+def enhance(inputs: tuple[Path, ...], output: str | None, mode: str, strength: float | None, as_json: bool) -> None:
     """Enhance photos, or folders of photos. No config needed."""
     with exit_codes():
         sys.exit(_enhance(inputs, output, mode, strength, as_json))
 
 
-def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength: float | None, as_json: bool) -> int:
+def _enhance(inputs: tuple[Path, ...], written: str | None, mode: str, strength: float | None, as_json: bool) -> int:
     from dataclasses import replace
 
     from darkroomd import by_hand, config
@@ -139,7 +139,9 @@ def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength:
         raise click.BadParameter(f"there is no mode {mode!r}; there are: {', '.join(settings.modes)}", param_hint="--mode")
     chosen = settings.modes[mode] if strength is None else replace(settings.modes[mode], strength=strength)
     found = list(by_hand.photos(inputs))
-    if output is not None and (len(found) > 1 or any(path.is_dir() for path in inputs) or str(output).endswith("/")):
+    output = None if written is None else Path(written).absolute()
+    many = len(found) > 1 or any(path.is_dir() for path in inputs)
+    if output is not None and (many or str(written).endswith("/")):  # which a Path would forget
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -148,7 +150,7 @@ def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength:
     with _progress(len(found)) as advance:
         for number, (root, source) in enumerate(found):
             try:
-                job = by_hand.job_for(root, source, None if output is None else output.absolute(), chosen, settings, number)
+                job = by_hand.job_for(root, source, output, chosen, settings, number)
                 verdict = by_hand.enhanced_file(job)
             except Retryable as error:
                 if isinstance(error, CannotWrite):

@@ -30,7 +30,8 @@ def run(job: Job) -> Staged:
     descriptor = opened(job.source)
     try:
         with timer("read"):
-            content = hashlib.file_digest(os.fdopen(os.dup(descriptor), "rb"), "sha256").hexdigest()
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
         _still_the_same(job, descriptor)
         if content == job.known_content:
             return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name), repeated=True)

@@ -93,11 +93,10 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
         subsampled = "jpeg-chroma-subsample" not in image.get_fields() or image.get("jpeg-chroma-subsample") != "4:4:4"
     try:
         upright, lost = _as_rgb(image.autorot())
-        pixels = upright.numpy()
+        # pyvips leaves axes of length 1 out: the shape of a grey pixel is ()
+        pixels = upright.numpy().reshape(upright.height, upright.width, upright.bands)
     except pyvips.Error as error:
         raise _refusal(error, form) from error
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
     alpha = None
     if upright.hasalpha():
         alpha, pixels = np.ascontiguousarray(pixels[:, :, -1:]), np.ascontiguousarray(pixels[:, :, :-1])

@@ -1,11 +1,15 @@
 """What every test may ask for. Nothing here sleeps, and nothing leaves the test's own folder."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output
 from darkroomd.settle import fingerprint
+from tests.command import environment
 
 
 @pytest.fixture
@@ -33,3 +37,16 @@ def make_job(source: Path, target: Path, mode: Mode, output: Output | None = Non
         recipe="0" * 64,
         temporary=target.with_name(".darkroomd-test-1-1.part"),
     )
+
+
+@pytest.fixture
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """For commands in this process: a home of their own, no settings from outside, and no log left set up for others."""
+    inside = environment(tmp_path)
+    for name in os.environ.keys() - inside.keys():
+        monkeypatch.delenv(name)
+    for name, value in inside.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    structlog.reset_defaults()

@@ -55,8 +55,9 @@ def write_png(path: Path, pixels: npt.NDArray[np.generic]) -> Path:
 
 def read(path: Path) -> npt.NDArray[np.generic]:
     """The pixels of a file, whole, (height, width, bands)."""
-    pixels: npt.NDArray[np.generic] = pyvips.Image.new_from_file(str(path), fail_on="truncated").numpy()
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+    image = pyvips.Image.new_from_buffer(path.read_bytes(), "", fail_on="truncated")
+    pixels: npt.NDArray[np.generic] = image.numpy().reshape(image.height, image.width, image.bands)
+    return pixels
 
 
 def psnr(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from darkroomd.config import Config
 from darkroomd.enhance import peak_memory_mb, steps_for
-from darkroomd.errors import CannotWrite, Conflict, Rejected, Retryable
+from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.job import Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.models import cards, digests, network
@@ -76,7 +76,7 @@ def enhanced_file(job: Job) -> Verdict:
         raise
     except OSError as error:
         raise CannotWrite(f"{job.target.parent}: {error.strerror}") from error
-    except (Retryable, Conflict) as error:
+    except (Retryable, Conflict, Changed) as error:
         return Verdict(job.source, "failed", job.mode.name, reason=str(error))
     finally:
         discard(job.temporary)

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,28 +119,23 @@ def _say_verdict(verdict: Any) -> None:
     from darkroomd.say import verdict_line
 
     if "JOURNAL_STREAM" not in os.environ:  # the journal already has the event with the same facts
-        click.echo(verdict_line(verdict))
+        with suppress(OSError):  # nobody reads it any more, or its disk is full: the photos do not care
+            click.echo(verdict_line(verdict))
 
 
 @main.command()
 @photos_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE|DIR",
-    help="Default: NAME-enhanced beside each photo.",
-)
+@click.option("-o", "--output", type=click.Path(), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
 @click.option("-m", "--mode", default="auto", show_default=True, help="A built-in mode.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
 @json_option
-def enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength: float | None, as_json: bool) -> None:
+def enhance(inputs: tuple[Path, ...], output: str | None, mode: str, strength: float | None, as_json: bool) -> None:
     """Enhance photos, or folders of photos. No config needed."""
     with exit_codes():
         sys.exit(_enhance(inputs, output, mode, strength, as_json))
 
 
-def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength: float | None, as_json: bool) -> int:
+def _enhance(inputs: tuple[Path, ...], written: str | None, mode: str, strength: float | None, as_json: bool) -> int:
     from dataclasses import replace
 
     from darkroomd import by_hand, config
@@ -154,15 +149,18 @@ def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength:
         )
     chosen = settings.modes[mode] if strength is None else replace(settings.modes[mode], strength=strength)
     found = list(by_hand.photos(inputs))
-    if output is not None and (len(found) > 1 or any(path.is_dir() for path in inputs) or str(output).endswith("/")):
-        output.mkdir(parents=True, exist_ok=True)
+    output = None if written is None else Path(written).absolute()
+    many = len(found) > 1 or any(path.is_dir() for path in inputs)
+    if output is not None and (many or str(written).endswith("/")):  # which a Path would forget
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{output}: {error.strerror}") from error
     failed = False
     with _progress(len(found)) as advance:
         for number, (root, source) in enumerate(found):
             try:
-                job = by_hand.job_for(
-                    root, source, None if output is None else output.absolute(), chosen, settings, number
-                )
+                job = by_hand.job_for(root, source, output, chosen, settings, number)
                 verdict = by_hand.enhanced_file(job)
             except Retryable as error:
                 if isinstance(error, CannotWrite):
@@ -261,7 +259,7 @@ def retry(paths: tuple[Path, ...], everything: bool) -> None:
         raise click.UsageError("name photos or folders, or say --all")
     with exit_codes():
         count = asked_again(
-            places.state_folder(), None if everything else [path.absolute() for path in paths], time.time()
+            places.state_folder(), None if everything else [path.resolve() for path in paths], time.time()
         )
     click.echo(f"{count} photo{'s' * (count != 1)} will be done again when the service next looks at their folders")
 

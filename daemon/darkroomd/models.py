@@ -5,6 +5,7 @@ is not the one on its card is never loaded.
 """
 
 import hashlib
+import os
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -174,6 +175,9 @@ def runtime_versions() -> dict[str, str]:
 
 
 def _onnxruntime() -> Any:
+    # Since 1.32 the official builds report to Microsoft by default, and begin to when they are imported: a device id
+    # and a queue of events appear in ~/.cache. It must be said before; disable_telemetry_events() comes too late.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime  # noqa: PLC0415 - only a process that opens a session pays for it
     except ImportError as error:

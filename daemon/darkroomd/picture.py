@@ -102,11 +102,10 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
         subsampled = "jpeg-chroma-subsample" not in image.get_fields() or image.get("jpeg-chroma-subsample") != "4:4:4"
     try:
         upright, lost = _as_rgb(image.autorot())
-        pixels = upright.numpy()
+        # pyvips leaves axes of length 1 out: the shape of a grey pixel is ()
+        pixels = upright.numpy().reshape(upright.height, upright.width, upright.bands)
     except pyvips.Error as error:
         raise _refusal(error, form) from error
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
     alpha = None
     if upright.hasalpha():
         alpha, pixels = np.ascontiguousarray(pixels[:, :, -1:]), np.ascontiguousarray(pixels[:, :, :-1])
@@ -151,16 +150,18 @@ def encode(picture: Picture, output: Output, descriptor: int) -> None:
 
 def check_file(path: Path, width: int, height: int) -> None:
     """Read every byte of a file that was just written; Retryable unless it is a picture of this size."""
-    options = {"access": "sequential", "fail_on": "truncated"}
+    descriptor = opened(path)  # libvips takes only names that are UTF-8
     try:
-        image = pyvips.Image.new_from_file(str(path), **options)
+        image = _header(descriptor)
         if (image.width, image.height) != (width, height):
             raise Retryable(f"wrote {image.width}×{image.height} pixels instead of {width}×{height}")
         if image.get("vips-loader").startswith("jpegload"):  # all of its codes, but one pixel in 64: twice as fast
-            image = pyvips.Image.new_from_file(str(path), shrink=8, **options)
+            image = _header(descriptor, shrink=8)
         image.avg()
     except pyvips.Error as error:
         raise Retryable(f"what was written does not decode: {_short(error)}") from error
+    finally:
+        os.close(descriptor)
 
 
 def jpeg_quality(head: bytes) -> int | None:
@@ -255,10 +256,10 @@ def _format_of(head: bytes) -> str:
     raise Rejected(f"not a photo: the content is none of {', '.join(SIGNATURES)}")
 
 
-def _header(descriptor: int) -> Any:
+def _header(descriptor: int, **options: int) -> Any:
     os.lseek(descriptor, 0, os.SEEK_SET)
     source = pyvips.Source.new_from_descriptor(descriptor)
-    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
+    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", **options)
 
 
 def _png_size(descriptor: int) -> tuple[int, int]:

@@ -29,8 +29,8 @@ def run(job: Job) -> Staged:
     timer = Timer()
     descriptor = opened(job.source)
     try:
-        with timer("read"):
-            content = hashlib.file_digest(os.fdopen(os.dup(descriptor), "rb"), "sha256").hexdigest()
+        with timer("read"), os.fdopen(os.dup(descriptor), "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
         _still_the_same(job, descriptor)
         if content == job.known_content:
             return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name), repeated=True)
@@ -65,7 +65,8 @@ def _left_alone(job: Job, content: str, verdict: Verdict, picture: Picture, desc
 
     Only another format, or tags that must go, make it be written anew.
     """
-    verdict = replace(verdict, status="unchanged", reason=NOTHING_TO_IMPROVE if job.mode.choose else "strength is 0")
+    reason = "strength is 0" if job.mode.strength == 0 else NOTHING_TO_IMPROVE
+    verdict = replace(verdict, status="unchanged", reason=reason)
     if job.output.unchanged == "skip":
         return Staged(job, content, timer.on(verdict))
     if job.output.format in ("keep", picture.format) and job.output.metadata == "keep":

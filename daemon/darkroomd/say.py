@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from darkroomd.job import Step, Verdict
+from darkroomd.log import printable
 
 
 def verdict_line(verdict: Verdict) -> str:
     """One finished photo: what was found, what was done, how long it took."""
-    name = verdict.source.name
+    name = printable(verdict.source.name)
     seconds = sum(verdict.seconds.values())
     if verdict.status == "done":
-        where = "" if verdict.output is None else f" -> {near(verdict.output)}"
+        where = "" if verdict.output is None else f" -> {printable(str(near(verdict.output)))}"
         return f"{name}{where}  {found_words(verdict)}; {steps_words(verdict.steps)}; {seconds:.1f} s"
-    reason = f": {verdict.reason}" if verdict.reason else ""
+    reason = f": {printable(verdict.reason)}" if verdict.reason else ""
     return f"{name}  {verdict.status}{reason}"
 
 
@@ -46,10 +47,10 @@ def near(path: Path) -> Path:
 
 def explanation_lines(facts: dict[str, Any]) -> Iterator[str]:
     """`explain` for people: one screen for a photo. `facts` is Explanation.as_json()."""
-    yield facts["source"]
-    yield f"  rule      {facts['rule']}, mode {facts['mode']}"
+    yield printable(facts["source"])
+    yield f"  rule      {printable(facts['rule'])}, mode {facts['mode']}"
     if facts["refused"]:
-        yield f"  refused   {facts['refused']}"
+        yield f"  refused   {printable(facts['refused'])}"
         return
     yield f"  picture   {facts['width']}×{facts['height']}"
     yield "  found     " + ", ".join(
@@ -62,7 +63,7 @@ def explanation_lines(facts: dict[str, Any]) -> Iterator[str]:
     for limit in facts["limits"]:
         yield f"  limit     {limit}"
     if facts["target"]:
-        yield f"  result    {facts['target']}"
+        yield f"  result    {printable(facts['target'])}"
     yield f"  forecast  {facts['seconds']:.1f} s, {facts['memory_mb']} MB"
 
 
@@ -71,13 +72,16 @@ def status_lines(facts: dict[str, Any]) -> Iterator[str]:
     counts = facts["counts"]
     yield ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing seen yet"
     if facts["photos_per_hour"]:
-        yield f"{facts['photos_per_hour']} photos in the last hour" + (
+        yield f"{facts['photos_per_hour']} photo{'s' * (facts['photos_per_hour'] != 1)} in the last hour" + (
             f"; the queue needs about {facts['eta_minutes']:g} minutes" if facts["eta_minutes"] is not None else ""
         )
     for folder in facts["folders"]:
-        yield f"  {folder['watch']} -> {folder['output']}" + ("" if folder["there"] else ": not there")
+        yield f"  {printable(folder['watch'])} -> {printable(folder['output'])}" + (
+            "" if folder["there"] else ": not there"
+        )
     for name in ("running", "problems"):
         for entry in facts[name]:
-            yield f"  {entry['state']:<12}{entry['source']}" + (f": {entry['reason']}" if entry["reason"] else "")
+            reason = f": {printable(entry['reason'])}" if entry["reason"] else ""
+            yield f"  {entry['state']:<12}{printable(entry['source'])}{reason}"
     for note in facts["notes"]:
-        yield f"note: {note}"
+        yield f"note: {printable(note)}"

@@ -1,0 +1,126 @@
+"""What happens to copies when photos, copies or settings change: ours are replaced, nobody else's ever is."""
+
+import os
+import signal
+
+import pytest
+
+from tests import pictures
+from tests.command import until
+from tests.stories.conftest import Home, look, noisy
+
+
+def test_a_photo_that_changed_is_done_again_and_its_copy_replaced(home: Home) -> None:
+    home.start()
+    home.photo("cat.png", noisy(1))
+    home.until_done("cat.png")
+    first = pictures.read(home.enhanced / "cat.png")
+    home.photo("cat.png", noisy(2))
+    until(
+        lambda: pictures.psnr(pictures.read(home.enhanced / "cat.png"), pictures.scene(96, 72, 2)) > 25, "it is redone"
+    )
+    assert list(home.results()) == ["cat.png"]
+    assert pictures.psnr(first, pictures.read(home.enhanced / "cat.png")) < 30
+
+
+def test_a_copy_that_its_owner_edited_is_never_overwritten(home: Home) -> None:
+    home.photo("cat.png", noisy(1))
+    assert home.once().returncode == 0
+    edited = pictures.write_png(home.enhanced / "cat.png", pictures.scene(30, 20))
+    before = look(edited)
+    home.photo("cat.png", noisy(2))
+    assert home.once().returncode == 0
+    assert look(edited) == before
+    assert sorted(home.results()) == ["cat-2.png", "cat.png"]
+    assert pictures.read(home.enhanced / "cat-2.png").shape == (72, 96, 3)
+
+
+def test_a_foreign_file_of_that_name_is_kept_and_ours_gets_a_number(home: Home) -> None:
+    home.enhanced.mkdir()
+    foreign = home.enhanced / "cat.png"
+    foreign.write_bytes(b"somebody else's")
+    before = look(foreign)
+    home.photo("cat.png", noisy())
+    assert home.once().returncode == 0
+    assert look(foreign) == before
+    assert sorted(home.results()) == ["cat-2.png", "cat.png"]
+
+
+def test_with_existing_conflict_nothing_is_written_and_the_photo_is_reported(home: Home) -> None:
+    home.configure(existing="conflict")
+    home.enhanced.mkdir()
+    (home.enhanced / "cat.png").write_bytes(b"somebody else's")
+    home.photo("cat.png", noisy())
+    assert home.once().returncode == 1
+    assert list(home.results()) == ["cat.png"]
+    (problem,) = home.status()["problems"]
+    assert problem["state"] == "conflict"
+    assert "cat.png is taken by a file that darkroomd did not write" in problem["reason"]
+
+
+def test_a_deleted_copy_comes_back_when_it_is_asked_for(home: Home) -> None:
+    photo = home.photo("cat.png", noisy())
+    assert home.once().returncode == 0
+    (home.enhanced / "cat.png").unlink()
+    assert home.once().returncode == 0
+    assert home.results() == {}  # its owner may not have wanted it
+    assert home.typed("retry", photo).stdout.startswith("1 photo will")
+    assert home.once().returncode == 0
+    assert list(home.results()) == ["cat.png"]
+
+
+def test_folders_and_rules_decide_about_the_mode(home: Home) -> None:
+    home.configure(
+        "  - watch: inbox\n    output: enhanced\n    mode: auto\n    rules:\n"
+        "      - {name: 'always_*', mode: general}\n      - {name: 'drafts/*', skip: true}\n"
+    )
+    clean = pictures.scene(96, 72)
+    good = home.photo("good.png", clean)
+    home.photo("always_good.png", clean)
+    home.photo("drafts/noisy.png", noisy(1))
+    home.photo("noisy.png", noisy(2))
+
+    answer = home.once()
+
+    assert answer.returncode == 0, answer.stderr
+    assert sorted(home.results()) == ["always_good.png", "good.png", "noisy.png"]
+    assert (home.enhanced / "good.png").read_bytes() == good.read_bytes()
+    said = {line.split("  ")[0].split(" -> ")[0]: line for line in answer.stdout.splitlines()}
+    assert "unchanged: nothing to improve" in said["good.png"]
+    assert "for mode general" in said["always_good.png"]
+    assert "for noise" in said["noisy.png"]
+
+
+def test_a_faulty_config_at_a_reload_changes_nothing_and_a_good_one_is_used(home: Home) -> None:
+    service = home.start()
+    good = home.config.read_text()
+    home.config.write_text(good.replace("output: enhanced", "output: inbox/enhanced, colour: blue"))
+    os.kill(service.pid, signal.SIGHUP)
+    until(lambda: home.is_logged("config.refused"), "the faults are told")
+    faults = [event["fault"] for event in home.log() if event["event"] == "config.refused"]
+    assert any("colour" in fault for fault in faults)
+    assert any("lies inside" in fault for fault in faults)
+    home.photo("cat.png", noisy(1))
+    home.until_done("cat.png")
+
+    home.configure("  - {watch: inbox, output: elsewhere, mode: general}")
+    os.kill(service.pid, signal.SIGHUP)
+    until(lambda: home.is_logged("config.reloaded"), "the new config is used")
+    home.photo("dog.png", noisy(2))
+    until(lambda: (home.folder / "elsewhere/dog.png").exists(), "the photo comes out elsewhere")
+    assert list(home.results()) == ["cat.png"]
+    assert service.poll() is None
+
+
+@pytest.mark.parametrize("redo", ["ask", "on-change"])
+def test_new_settings_redo_old_photos_only_when_that_is_wanted(home: Home, redo: str) -> None:
+    home.photo("cat.jpg", noisy())
+    assert home.once().returncode == 0
+    before = (home.enhanced / "cat.jpg").read_bytes()
+    home.config.write_text(
+        "folders: [{watch: inbox, output: enhanced, mode: general}]\n"
+        f"output: {{quality: 50}}\nservice: {{settle_seconds: 0.1, redo: {redo}}}\n"
+    )
+    assert home.once().returncode == 0
+    assert list(home.results()) == ["cat.jpg"]
+    assert ((home.enhanced / "cat.jpg").read_bytes() == before) == (redo == "ask")

@@ -1,0 +1,119 @@
+"""One page about a machine: good surroundings are good, and each thing that is wrong is found and named."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from darkroomd import doctor, models, picture
+from darkroomd.doctor import Fact, examined
+from tests import networks
+from tests.command import typed
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    (tmp_path / "in").mkdir()
+    path.write_text("folders: [{watch: in, output: out}]\n")
+    return path
+
+
+def facts(config: Path) -> dict[str, Fact]:
+    return {fact.name: fact for fact in examined(config, config.parent / "state")}
+
+
+def bad(config: Path) -> list[str]:
+    return [f"{fact.name}: {fact.value}" for fact in examined(config, config.parent / "state") if not fact.good]
+
+
+def test_good_surroundings_are_good(config: Path) -> None:
+    assert bad(config) == []
+    found = facts(config)
+    assert found["darkroomd"].value.count(".") >= 2
+    assert {"python", "libvips", "pyvips", "onnxruntime", "network general", "device", "cores"} <= found.keys()
+    assert found["config"].value == str(config)
+    assert found["watches"].value == str(config.parent / "in")
+    assert "MB free" in found["writes to"].value
+    assert not (config.parent / "out").exists()  # looking changes nothing
+    assert not (config.parent / "state").exists()
+
+
+def test_the_page_as_it_is_printed(at_home: Path, config: Path) -> None:
+    answer = typed("doctor", "--config", config)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert all(line.startswith("ok   ") for line in answer.stdout.splitlines())
+    config.write_text("folders: [{watch: in, output: in/out, mood: happy}]\n")
+    answer = typed("doctor", "--config", config)
+    assert answer.exit_code == 1
+    assert [line.split(":")[3].strip() for line in answer.stdout.splitlines() if line.startswith("BAD ")] == [
+        "folders[0].output", "folders[0].mood",
+    ]  # fmt: skip
+
+
+def test_no_config_is_no_fault(tmp_path: Path) -> None:
+    found = facts(tmp_path / "nowhere.yaml")
+    assert found["config"].good
+    assert found["config"].value.startswith("none at")
+
+
+def test_a_watched_folder_that_is_not_there_is_bad(config: Path) -> None:
+    (config.parent / "in").rmdir()
+    assert bad(config) == [f"watches: {config.parent}/in: not there, or not readable"]
+
+
+def test_a_place_that_cannot_be_written_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode & os.W_OK == 0 and may(path, mode))
+    assert bad(config) == [
+        f"writes to: {config.parent}/out: not writable",
+        f"state: {config.parent}/state: not writable",
+    ]
+
+
+def test_little_room_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LITTLE_SPACE_MB", 1 << 60)
+    assert [line.split(":")[0] for line in bad(config)] == ["writes to", "state"]
+
+
+def test_networks_that_are_missing_or_spoiled_are_bad(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = networks.shipped(tmp_path / "models", monkeypatch, one=networks.identity())
+    assert bad(config) == []
+    (folder / "one.onnx").write_bytes(b"spoiled")
+    assert any("one.onnx is not the file on its card" in line for line in bad(config))
+    (folder / "one.onnx").unlink()
+    assert any("reinstall darkroomd" in line for line in bad(config))
+    (folder / "cards.yaml").unlink()
+    assert any("cards.yaml" in line for line in bad(config))
+
+
+@pytest.mark.parametrize(
+    ("installed", "words"),
+    [
+        ({"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}, "overwrite each other: uninstall both"),
+        ({}, 'not installed: pip install "darkroomd[cpu]"'),
+    ],
+)
+def test_two_runtimes_or_none_are_bad(
+    config: Path, monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], words: str
+) -> None:
+    monkeypatch.setattr(models, "runtime_versions", lambda: installed)
+    (line,) = bad(config)
+    assert line.startswith("onnxruntime: ")
+    assert words in line
+
+
+def test_a_libvips_without_a_format_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(picture.formats().values())
+    monkeypatch.setattr(picture, "formats", lambda: {"jpeg": True, "avif": False})
+    assert bad(config) == ["format avif: missing in this libvips"]
+
+
+def test_a_machine_without_inotify_has_no_line_about_it(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "inotify watches" in facts(config)
+    monkeypatch.setattr(doctor, "INOTIFY_WATCHES", tmp_path / "nowhere")
+    assert "inotify watches" not in facts(config)

@@ -1,0 +1,196 @@
+"""Tiles through networks: what must come back bit for bit, what a shortage of memory changes, and what is no answer."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from darkroomd import enhance, models
+from darkroomd.errors import BadResult, OutOfMemory
+from darkroomd.job import Engine, Findings, Mode, Picture, Step
+from tests import networks, pictures
+
+ENGINE = Engine()
+
+
+@pytest.fixture(autouse=True)
+def sessions_of_their_own() -> Iterator[None]:
+    """A session is kept as long as the process lives: none of one test may be met in another."""
+    models.network.cache_clear()
+    yield
+    models.network.cache_clear()
+
+
+def photo(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Picture:
+    return Picture(pixels, alpha, "png", {})
+
+
+def steps(name: str, strength: float = 1.0) -> tuple[Step, ...]:
+    return (Step(name, models.cards()[name].digest, "all", strength, "a test"),)
+
+
+def noise(height: int, width: int, bands: int, dtype: Any) -> np.ndarray:
+    return (
+        np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (height, width, bands), endpoint=True).astype(dtype)
+    )
+
+
+def found(**facts: Any) -> Findings:
+    clean: dict[str, Any] = {
+        "megapixels": 1.0, "noise_sigma": 0.5, "blur_sigma": 0.3, "blockiness": 1.0, "jpeg_quality": 95,
+        "clipped_percent": 0.0,
+    }  # fmt: skip
+    return Findings(**(clean | facts))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 301), (7, 5), (129, 257), (333, 200)])
+def test_a_network_that_changes_nothing_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any, bands: int, height: int, width: int
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, same=networks.identity())
+    pixels = noise(height, width, bands, dtype)
+    alpha = noise(height, width, 1, dtype)
+    before = pixels.copy()
+    after = enhance.enhanced(photo(pixels, alpha), steps("same"), ENGINE)
+    np.testing.assert_array_equal(after.pixels, before)
+    assert after.pixels.dtype == dtype
+    assert after.alpha is alpha
+    np.testing.assert_array_equal(pixels, before)  # the input is left as it was
+
+
+@pytest.mark.parametrize("radius", [1, 8])
+def test_many_tiles_give_the_picture_that_one_tile_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, radius: int
+) -> None:
+    """halo == the network's radius: one pixel less, and the tiles' borders would show."""
+    blur = networks.box_blur(radius)
+    networks.shipped(
+        tmp_path / "models", monkeypatch,
+        small=(blur, {"halo": radius, "blend": 4, "tile": 64}), large=(blur, {"halo": radius, "blend": 4, "tile": 2048}),
+    )  # fmt: skip
+    pixels = noise(211, 307, 3, np.uint16)
+    plans = [enhance.tile_plan(models.cards()[name], 307, 211, ENGINE) for name in ("small", "large")]
+    assert (len(plans[0]) > 20, len(plans[1])) == (True, 1)
+    many, one = (enhance.enhanced(photo(pixels), steps(name), ENGINE).pixels for name in ("small", "large"))
+    assert np.abs(many.astype(int) - one.astype(int)).max() <= 1  # of 65535: rounding
+
+
+def test_too_small_a_halo_would_be_seen_by_the_test_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blur = networks.box_blur(8)
+    networks.shipped(
+        tmp_path / "models", monkeypatch, small=(blur, {"halo": 2, "tile": 64}), large=(blur, {"halo": 2, "tile": 2048})
+    )
+    pixels = noise(211, 307, 3, np.uint16)
+    many, one = (enhance.enhanced(photo(pixels), steps(name), ENGINE).pixels for name in ("small", "large"))
+    assert np.abs(many.astype(int) - one.astype(int)).max() > 100
+
+
+def test_half_the_strength_is_half_the_way_in_linear_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, blur=networks.box_blur(2))
+    pixels = pictures.scene(160, 120)
+    full, half, barely = (enhance.enhanced(photo(pixels), steps("blur", s), ENGINE).pixels for s in (1.0, 0.5, 0.001))
+    low, high = np.minimum(pixels, full), np.maximum(pixels, full)
+    assert (half >= low).all()
+    assert (half <= high).all()
+    assert 0 < pictures.psnr(pixels, full) < pictures.psnr(pixels, half) < pictures.psnr(pixels, barely)
+    assert np.abs(barely.astype(int) - pixels.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf")])
+def test_an_answer_that_is_no_number_is_a_bad_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: float
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, broken=networks.times(answer))
+    with pytest.raises(BadResult, match="network broken: "):
+        enhance.enhanced(photo(pictures.scene(40, 30)), steps("broken"), ENGINE)
+
+
+class ShortOfMemory:
+    """A network that has room for tiles up to `room` pixels only, and counts what it was asked for."""
+
+    def __init__(self, inner: models.Network, room: int) -> None:
+        self.card, self.inner, self.room = inner.card, inner, room
+        self.asked: list[int] = []
+
+    def run(self, tile: Any) -> Any:
+        self.asked.append(tile.shape[2] * tile.shape[3])
+        if self.asked[-1] > self.room:
+            raise OutOfMemory("not enough memory")
+        return self.inner.run(tile)
+
+
+def test_a_shortage_of_memory_begins_anew_with_smaller_tiles_and_gives_the_same_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, blur=(networks.box_blur(4), {"halo": 4, "tile": 512}))
+    pixels = noise(300, 400, 3, np.uint8)
+    expected = enhance.enhanced(photo(pixels), steps("blur"), ENGINE).pixels
+    short = ShortOfMemory(models.network("blur", ENGINE), 150 * 150)
+    monkeypatch.setattr(enhance, "network", lambda name, engine: short)
+    after = enhance.enhanced(photo(pixels), steps("blur"), ENGINE).pixels
+    assert short.asked[0] > short.room >= short.asked[-1]
+    assert np.abs(after.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_when_not_even_the_smallest_tile_fits_the_shortage_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, blur=networks.box_blur(4))
+    short = ShortOfMemory(models.network("blur", ENGINE), 0)
+    monkeypatch.setattr(enhance, "network", lambda name, engine: short)
+    with pytest.raises(OutOfMemory, match="not enough memory"):
+        enhance.enhanced(photo(noise(300, 400, 3, np.uint8)), steps("blur"), ENGINE)
+    assert short.asked == sorted(set(short.asked), reverse=True)  # each time smaller, and never twice the same
+
+
+def test_tiles_are_as_small_as_the_memory_limit_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.shipped(
+        tmp_path / "models", monkeypatch, one=(networks.identity(), {"tile": 1024, "memory_bytes_per_pixel": 430})
+    )
+    card = models.cards()["one"]
+
+    def pixels_of_a_tile(limit_mb: int) -> int:
+        plan = enhance.tile_plan(card, 6000, 4000, Engine(memory_limit_mb=limit_mb))
+        return plan.tile_width * plan.tile_height
+
+    free, much, little, nothing = (pixels_of_a_tile(limit) for limit in (0, 10_000, 260, 1))
+    assert free == much > little > nothing
+    assert 430e-6 * little <= 260 - enhance.RESIDENT_MB
+    assert nothing <= (4 * (card.halo + card.blend)) ** 2  # the least that is mostly picture
+    peaks = [enhance.peak_memory_mb(card, 6000, 4000, Engine(memory_limit_mb=limit), 3) for limit in (0, 260, 1)]
+    assert peaks == sorted(peaks, reverse=True)
+
+
+AUTO = Mode("auto", "general", choose=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, None),
+        ({"noise_sigma": 12.34}, "noise (sigma 12.3)"),
+        ({"jpeg_quality": 40}, "JPEG at quality 40"),
+        ({"jpeg_quality": None, "blockiness": 3.0}, "JPEG blocks from an earlier save"),
+        ({"jpeg_quality": 40, "blockiness": 3.0}, "JPEG at quality 40"),
+        ({"blur_sigma": 1.5}, "softness (sigma 1.5 px)"),
+        ({"blur_sigma": None}, None),
+        ({"noise_sigma": 9.0, "blur_sigma": 1.5}, "noise (sigma 9.0), softness (sigma 1.5 px)"),
+    ],
+)
+def test_mode_auto_runs_the_network_only_for_a_reason(facts: dict[str, Any], reason: str | None) -> None:
+    chosen = enhance.steps_for(found(**facts), AUTO)
+    assert [step.reason for step in chosen] == ([] if reason is None else [reason])
+
+
+def test_other_modes_need_no_reason_and_strength_0_is_none() -> None:
+    (step,) = enhance.steps_for(found(), Mode("mine", "general", strength=0.4))
+    card = models.cards()["general"]
+    assert (step.model, step.digest, step.strength, step.reason) == ("general", card.digest, 0.4, "mode mine")
+    content = (models.shipped_folder() / card.file).read_bytes()
+    assert hashlib.sha256(content).hexdigest().startswith(step.digest)
+    assert enhance.steps_for(found(noise_sigma=30.0), Mode("mine", "general", strength=0)) == ()

@@ -1,0 +1,230 @@
+"""One photo from its file to the staged copy: what comes out bit for bit, what is left alone, what is never staged."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from darkroomd import models, pipeline
+from darkroomd.errors import Incomplete, Rejected, Retryable
+from darkroomd.job import Job, Limits, Mode, Output, Staged
+from tests import networks, pictures
+from tests.conftest import make_job
+
+SAME = Mode("same", "same")
+
+
+@pytest.fixture(autouse=True)
+def sessions_of_their_own() -> Iterator[None]:
+    models.network.cache_clear()
+    yield
+    models.network.cache_clear()
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def staged(job: Job) -> bytes:
+    """The bytes of what run() has staged for the job, which must be what it says they are."""
+    answer = pipeline.run(job)
+    assert answer.temporary is not None
+    content = answer.temporary.read_bytes()
+    assert (answer.digest, answer.size) == (sha256(content).hexdigest(), len(content))
+    assert answer.content == sha256(job.source.read_bytes()).hexdigest()
+    return content
+
+
+def is_empty(folder: Path) -> bool:
+    return list(folder.iterdir()) == []
+
+
+def tidy(job: Job, answer: Staged) -> None:
+    """Nothing was staged, and nothing is left."""
+    assert (answer.temporary, answer.digest, answer.size) == (None, None, 0)
+    assert is_empty(job.target.parent)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 5), (131, 257)])
+def test_with_a_network_that_changes_nothing_a_png_comes_out_bit_for_bit(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any, bands: int, height: int, width: int
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, same=networks.identity())
+    pixels = (
+        np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (height, width, bands), endpoint=True).astype(dtype)
+    )
+    photo = pictures.write_png(tmp_path / "a.png", pixels)
+    job = make_job(photo, out / "a.png", SAME)
+
+    answer = pipeline.run(job)
+
+    assert answer.verdict.status == "done"
+    assert answer.temporary == job.temporary
+    assert answer.temporary is not None
+    after = pictures.read(answer.temporary)
+    assert after.dtype == dtype
+    np.testing.assert_array_equal(after, pixels)
+    assert (answer.verdict.width, answer.verdict.height) == (width, height)
+    assert all(guard.passed for guard in answer.verdict.guards)
+
+
+def test_the_real_network_takes_most_of_the_noise_away(tmp_path: Path, out: Path, auto: Mode) -> None:
+    clean = pictures.read(pictures.free_picture("astronaut.png"))[:256, :256, :3]
+    noisy = pictures.with_noise(clean, 15)
+    job = make_job(pictures.write_png(tmp_path / "a.png", noisy), out / "a.png", auto)
+    answer = pipeline.run(job)
+    assert answer.temporary is not None
+    assert answer.verdict.status == "done"
+    assert pictures.psnr(pictures.read(answer.temporary), clean) > pictures.psnr(noisy, clean) + 4
+    assert list(answer.verdict.seconds) == ["read", "decode", "look", "enhance", "guard", "write"]
+    assert answer.verdict.peak_rss_mb > 10
+
+
+def test_a_good_photo_is_copied_byte_for_byte(tmp_path: Path, out: Path, auto: Mode) -> None:
+    clean = pictures.read(pictures.free_picture("coffee.png"))[:256, :256, :3]
+    photo = pictures.write_jpeg(tmp_path / "a.jpg", clean, 95)
+    job = make_job(photo, out / "a.jpg", auto)
+    answer = pipeline.run(job)
+    assert (answer.verdict.status, answer.verdict.reason) == ("unchanged", pipeline.NOTHING_TO_IMPROVE)
+    assert answer.temporary is not None
+    assert answer.temporary.read_bytes() == photo.read_bytes()
+
+
+def test_a_good_photo_is_left_where_it_is_when_copies_are_not_wanted(tmp_path: Path, out: Path, auto: Mode) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    job = make_job(photo, out / "a.png", auto, Output(unchanged="skip"))
+    answer = pipeline.run(job)
+    assert answer.verdict.status == "unchanged"
+    tidy(job, answer)
+
+
+def test_a_good_photo_in_another_format_is_converted(tmp_path: Path, out: Path, auto: Mode) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    same = make_job(photo, out / "a.png", auto, Output(format="png"))
+    assert staged(same) == photo.read_bytes()
+    other = make_job(photo, out / "a.jpg", auto, Output(format="jpeg"))
+    assert staged(other).startswith(b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("choose", [False, True])
+def test_strength_0_is_a_copy_and_the_reason(tmp_path: Path, out: Path, choose: bool) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.with_noise(pictures.scene(96, 72), 12))
+    job = make_job(photo, out / "a.png", Mode("any", "general", strength=0, choose=choose))
+    assert staged(job) == photo.read_bytes()
+    assert pipeline.run(job).verdict.reason == "strength is 0"
+
+
+def test_strength_one_half_lies_between_the_photo_and_the_full_effect(tmp_path: Path, out: Path) -> None:
+    noisy = pictures.with_noise(pictures.scene(96, 72), 12)
+    photo = pictures.write_png(tmp_path / "a.png", noisy)
+    distances = []
+    for strength in (0.5, 1.0):
+        answer = pipeline.run(make_job(photo, out / "a.png", Mode("any", "general", strength=strength)))
+        assert answer.temporary is not None
+        distances.append(pictures.psnr(pictures.read(answer.temporary), noisy))
+    assert distances[0] > distances[1] + 3
+
+
+def test_bytes_that_have_a_result_already_are_not_enhanced_again(tmp_path: Path, out: Path, auto: Mode) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    content = sha256(photo.read_bytes()).hexdigest()
+    job = replace(make_job(photo, out / "a.png", auto), known_content=content)
+    answer = pipeline.run(job)
+    assert (answer.repeated, answer.content) == (True, content)
+    tidy(job, answer)
+
+
+@pytest.mark.parametrize(
+    ("factor", "reason"), [(float("nan"), "network broken: "), (0.0, "the result did not pass the checks: colour")]
+)
+def test_a_network_that_answers_nonsense_is_never_published(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, factor: float, reason: str
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, broken=networks.times(factor))
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    job = make_job(photo, out / "a.png", Mode("broken", "broken"))
+    answer = pipeline.run(job)
+    assert answer.verdict.status == "failed"
+    assert answer.verdict.reason is not None
+    assert answer.verdict.reason.startswith(reason)
+    tidy(job, answer)
+
+
+def test_a_file_that_changed_since_the_job_was_made_is_for_later(tmp_path: Path, out: Path, auto: Mode) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    job = make_job(photo, out / "a.png", auto)
+    with photo.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(Retryable, match="changed while it was being read"):
+        pipeline.run(job)
+    assert is_empty(out)
+
+
+def test_a_file_that_changes_while_it_is_read_is_for_later(
+    tmp_path: Path, out: Path, auto: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    job = make_job(photo, out / "a.png", auto)
+    decode = pipeline.decoded
+
+    def decoded(descriptor: int, limits: Limits) -> Any:
+        os.utime(photo, ns=(1, 1))  # a moment before its pixels are there
+        return decode(descriptor, limits)
+
+    monkeypatch.setattr(pipeline, "decoded", decoded)
+    with pytest.raises(Retryable, match="changed while it was being read"):
+        pipeline.run(job)
+    assert is_empty(out)
+
+
+@pytest.mark.parametrize("left", [0.5, 0.0])
+def test_a_file_that_ends_too_early_leaves_nothing(tmp_path: Path, out: Path, auto: Mode, left: float) -> None:
+    whole = pictures.jpeg_bytes(pictures.with_noise(pictures.scene(96, 72), 12))
+    (tmp_path / "a.jpg").write_bytes(whole[: int(len(whole) * left)])
+    with pytest.raises(Incomplete):
+        pipeline.run(make_job(tmp_path / "a.jpg", out / "a.jpg", auto))
+    assert is_empty(out)
+
+
+def test_limits_are_kept_and_a_photo_that_is_gone_is_for_later(tmp_path: Path, out: Path, auto: Mode) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    job = make_job(photo, out / "a.png", auto)
+    with pytest.raises(Rejected, match="allows 0.001"):
+        pipeline.run(replace(job, limits=Limits(max_megapixels=0.001)))
+    photo.unlink()
+    with pytest.raises(Retryable, match="cannot read the file"):
+        pipeline.run(job)
+    assert is_empty(out)
+
+
+def test_what_was_written_is_read_again_and_taken_away_if_it_is_no_picture(
+    tmp_path: Path, out: Path, general: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.with_noise(pictures.scene(96, 72), 12))
+    monkeypatch.setattr(
+        pipeline, "encode", lambda picture, output, descriptor: os.write(descriptor, b"\x89PNG\r\n\x1a\n")
+    )
+    with pytest.raises(Retryable, match="what was written does not decode"):
+        pipeline.run(make_job(photo, out / "a.png", general))
+    assert is_empty(out)
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path, out: Path, auto: Mode) -> None:
+    good = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    (tmp_path / "bad.png").write_text("Dear diary")
+    pipeline.run(make_job(good, out / "a.png", auto))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        pipeline.run(make_job(good, out / "a.png", auto))
+        with pytest.raises(Rejected):
+            pipeline.run(make_job(tmp_path / "bad.png", out / "bad.png", auto))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -179,7 +179,7 @@ def test_the_tables_in_the_docs_are_these() -> None:
     shown = {
         ending: {
             name: set(re.findall(r"`(\w+)`", needs))
-            for name, needs in re.findall(rf"^\| `(\w+)\{ending}` \| ([^|]*) \|", text, re.MULTILINE)
+            for name, needs in re.findall(rf"^\| `(\w+)\{ending}` \|([^|]*)\|", text, re.MULTILINE)
         }
         for ending in (".py", ".rs")
     }

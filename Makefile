@@ -55,8 +55,11 @@ train: .venv-train/.ready
 	.venv-train/bin/python -m training.train $(MODE) --data $(DATA)
 	.venv-train/bin/python -m training.export $(MODE) --data $(DATA)
 
+# the networks lie beside the code in a checkout and inside the package in a wheel
 wheel: $(VENV)/.ready-dev
-	$(BIN)/maturin build --release --out dist
+	rm -rf daemon/darkroomd/shipped && mkdir daemon/darkroomd/shipped
+	cp models/*.yaml models/*.onnx daemon/darkroomd/shipped/
+	$(BIN)/maturin build --release --out dist; status=$$?; rm -rf daemon/darkroomd/shipped; exit $$status
 
 # ---------------------------------------------------------------------------------------------- set-up
 
@@ -72,6 +75,7 @@ $(VENV)/bin/python:
 $(VENV)/.ready: $(VENV)/bin/python pyproject.toml constraints.txt $(CORE)
 	$(BIN)/pip install --quiet maturin
 	$(BIN)/maturin develop --release --quiet --extras cpu
+	$(BIN)/pip install --quiet --no-deps scikit-image  # only for its pictures
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready

@@ -20,7 +20,9 @@ def scene(width: int, height: int, seed: int = 0) -> Picture8:
     picture = np.where(hill, np.array([60.0, 110.0, 50.0]) + 18 * grain, sky)
     house = (abs(x - width / 2) < width / 8) & (y > height / 2) & (y < height * 0.8)
     picture[house] = [190, 80, 60]
-    window = house & ((x.astype(int) // max(1, width // 32)) % 2 == 0) & ((y.astype(int) // max(1, height // 24)) % 2 == 0)
+    window = (
+        house & ((x.astype(int) // max(1, width // 32)) % 2 == 0) & ((y.astype(int) // max(1, height // 24)) % 2 == 0)
+    )
     picture[window] = [40, 40, 60]
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 

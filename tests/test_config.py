@@ -11,12 +11,13 @@ from textwrap import dedent
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from darkroomd import config
 from darkroomd.config import Config, Service, builtin_modes, defaults, load
 from darkroomd.errors import ConfigError
 from darkroomd.job import Limits, Mode, Output
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 SHIPPED = Path(__file__).parent.parent / "config"
 DOCS = Path(__file__).parent.parent / "docs/configuration.md"

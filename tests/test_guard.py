@@ -26,7 +26,7 @@ def test_noise_taken_away_passes() -> None:
 
 def test_a_shift_of_all_colours_is_caught() -> None:
     scene = pictures.scene(300, 200)
-    shifted = np.clip(scene.astype(int) + [0, 0, 12], 0, 255).astype(np.uint8)
+    shifted = np.clip(scene.astype(int) + np.array([0, 0, 12]), 0, 255).astype(np.uint8)
     assert not checked(scene, shifted)["colour"].passed
 
 
@@ -50,10 +50,11 @@ def test_the_colour_difference_is_ciede2000() -> None:
     a, b = rng.random((2, 500, 3)).astype(np.float32)
     b[:100] = a[:100] + 0.01
     b[100:150] = a[100:150, :1]
-    np.testing.assert_allclose(colour_difference(a, b), deltaE_ciede2000(rgb2lab(a), rgb2lab(np.clip(b, 0, 1))), atol=0.05)
+    witness = deltaE_ciede2000(rgb2lab(a), rgb2lab(np.clip(b, 0, 1)))
+    assert np.abs(colour_difference(a, b) - witness).max() < 0.05
 
 
 def test_white_grey_and_red_have_the_lab_values_of_the_books() -> None:
     colours = np.array([[1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0]], np.float32)
-    expected = [[100, 0, 0], [53.39, 0, 0], [53.24, 80.09, 67.20]]
-    np.testing.assert_allclose(lab_from_srgb(colours), expected, atol=0.05)
+    expected = np.array([[100, 0, 0], [53.39, 0, 0], [53.24, 80.09, 67.20]])
+    assert np.abs(lab_from_srgb(colours) - expected).max() < 0.05

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+
 from darkroomd.log import printable, set_up
 
 

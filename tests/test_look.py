@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import pyvips
 
 from darkroomd.job import Findings, Picture
 from darkroomd.look import findings
@@ -27,14 +28,14 @@ def test_texture_is_not_taken_for_noise() -> None:
 
 def test_blur_grows_with_blur() -> None:
     image = pictures.image_of(coffee())
-    read = [seen(image.gaussblur(sigma).numpy()).blur_sigma for sigma in (1.0, 1.5, 2.0)]
+    read = [seen(image.gaussblur(sigma).numpy()).blur_sigma or 0.0 for sigma in (1.0, 1.5, 2.0)]
     assert read[0] == pytest.approx(1.0, abs=0.4)
-    assert read == sorted(set(read))
+    assert 0 < read[0] < read[1] < read[2]
 
 
 def test_blocks_are_seen_in_pixels_even_when_the_file_is_not_a_jpeg() -> None:
     saved = pictures.image_of(coffee()).jpegsave_buffer(Q=20)
-    blocky = pictures.pyvips.Image.new_from_buffer(saved, "").numpy()
+    blocky = pyvips.Image.new_from_buffer(saved, "").numpy()
     assert seen(blocky).blockiness > 2.1
     assert seen(coffee()).blockiness == pytest.approx(1.0, abs=0.1)
 

@@ -34,12 +34,12 @@ def test_a_network_whose_bytes_changed_is_not_loaded(tmp_path: Path, monkeypatch
 def test_a_missing_network_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = networks.shipped(tmp_path / "models", monkeypatch, one=networks.identity())
     (folder / "one.onnx").unlink()
-    with pytest.raises(Unavailable, match="network one: .*No such file"):
+    with pytest.raises(Unavailable, match=r"network one: .*No such file"):
         models.verified_bytes(models.cards()["one"])
 
 
 def test_missing_cards_and_cards_without_a_field_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Unavailable, match="cards.yaml: No such file"):
+    with pytest.raises(Unavailable, match=r"cards.yaml: No such file"):
         models.cards(tmp_path)
     (tmp_path / "cards.yaml").write_text("one: {file: one.onnx}")
     with pytest.raises(Unavailable, match=r"cards.yaml: one: .*missing.*sha256"):
@@ -74,7 +74,11 @@ class Failing:
 def test_a_shortage_of_memory_is_told_apart_from_other_failures() -> None:
     net = models.Network(models.cards()["general"], Engine())
     tile = np.zeros((1, 3, 64, 96), np.float32)
-    for shortage in (MemoryError(), net._failure.RuntimeException("Failed to allocate memory for requested buffer"), net._failure.Fail("std::bad_alloc")):
+    for shortage in (
+        MemoryError(),
+        net._failure.RuntimeException("Failed to allocate memory for requested buffer"),
+        net._failure.Fail("std::bad_alloc"),
+    ):
         net._session = Failing(shortage)
         with pytest.raises(OutOfMemory, match="not enough memory for a 96×64 tile"):
             net.run(tile)

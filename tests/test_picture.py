@@ -18,8 +18,10 @@ from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Limits, Output, Picture
 from tests import pictures
 
+DEFAULT, AS_IT_IS = Limits(), Output()
 
-def opened(path: Path, limits: Limits = Limits()) -> Picture:
+
+def opened(path: Path, limits: Limits = DEFAULT) -> Picture:
     descriptor = picture.opened(path)
     try:
         return picture.decoded(descriptor, limits)
@@ -27,7 +29,7 @@ def opened(path: Path, limits: Limits = Limits()) -> Picture:
         os.close(descriptor)
 
 
-def saved(photo: Picture, path: Path, output: Output = Output()) -> Path:
+def saved(photo: Picture, path: Path, output: Output = AS_IT_IS) -> Path:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         picture.encode(photo, output, descriptor)
@@ -98,7 +100,11 @@ REFUSED = {
     "jpeg header only": (JPEG[:30], Incomplete, "ends too early"),
     "truncated png": (png(100, 100), Incomplete, "ends too early"),
     "no pixels": (png(0, 10), Rejected, r"the picture has no pixels \(0×10\)"),
-    "300 megapixels by its header": (png(20000, 15000), Rejected, r"20000×15000 \(300 megapixels\); limits.max_megapixels allows 250"),
+    "300 megapixels by its header": (
+        png(20000, 15000),
+        Rejected,
+        r"20000×15000 \(300 megapixels\); limits.max_megapixels allows 250",
+    ),
     "two billion pixels wide": (png(2**31 - 1, 1), Rejected, "megapixels|damaged"),
 }
 
@@ -115,7 +121,7 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "sparse.jpg").open("wb") as file:
         file.write(JPEG)
         file.truncate(1 << 40)
-    with pytest.raises(Rejected, match="limits.max_file_mb allows 1024"):
+    with pytest.raises(Rejected, match=r"limits.max_file_mb allows 1024"):
         opened(tmp_path / "sparse.jpg")
 
 
@@ -165,10 +171,15 @@ def test_exiftool_reads_the_same_tags_before_and_after(tmp_path: Path) -> None:
     source = tagged_jpeg(tmp_path / "in.jpg", orientation=6)
     result = saved(opened(source), tmp_path / "out.jpg")
     wanted = ["-Make", "-DateTimeOriginal", "-GPSLatitude", "-GPSLongitude", "-XResolution"]
-    before, after = (subprocess.run(["exiftool", "-S", *wanted, path], capture_output=True, text=True, check=True).stdout for path in (source, result))
+    before, after = (
+        subprocess.run(["exiftool", "-S", *wanted, path], capture_output=True, text=True, check=True).stdout
+        for path in (source, result)
+    )
     assert before == after
     assert "2001:02:03 04:05:06" in after
-    up = subprocess.run(["exiftool", "-S", "-n", "-Orientation", result], capture_output=True, text=True, check=True).stdout
+    up = subprocess.run(
+        ["exiftool", "-S", "-n", "-Orientation", result], capture_output=True, text=True, check=True
+    ).stdout
     assert up.strip() in ("", "Orientation: 1")
 
 
@@ -188,7 +199,7 @@ def test_a_colour_profile_stays_with_its_picture(tmp_path: Path) -> None:
     profile = pyvips.Image.new_from_file(str(tmp_path / "p3.png")).get("icc-profile-data")
     photo = opened(tmp_path / "p3.png")
     for form in ("png", "jpeg"):
-        result = pyvips.Image.new_from_file(str(saved(photo, tmp_path / f"out.{form}", Output(format=form))))  # type: ignore[arg-type]
+        result = pyvips.Image.new_from_file(str(saved(photo, tmp_path / f"out.{form}", Output(format=form))))
         assert result.get("icc-profile-data") == profile
 
 

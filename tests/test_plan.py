@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from darkroomd.config import Config, Folder, Rule, Service
 from darkroomd.errors import Unavailable
 from darkroomd.job import Fingerprint, Job, Limits, Mode, Output, Settled, Skip
 from darkroomd.plan import plan, recipe, target_name
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROOT, OUT = Path("/in"), Path("/out")
 AUTO, OLD = Mode("auto", "general", choose=True), Mode("old-photo", "old")

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from darkroomd import write
-from darkroomd.errors import Busy, CannotWrite, Changed, ConfigError, Conflict
-from darkroomd.job import Fingerprint, Job, Settled, Staged, Verdict, Written
-from darkroomd.record import MOST_ATTEMPTS, Claimed, Healed, Ledger, delay_seconds
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from darkroomd import write
+from darkroomd.errors import Busy, CannotWrite, Changed, ConfigError, Conflict
+from darkroomd.job import Fingerprint, Job, Settled, Staged, Verdict, Written
+from darkroomd.record import MOST_ATTEMPTS, Claimed, Healed, Ledger, delay_seconds
 from tests.one_photo import job_for, save
 
 NOW = 1_700_000_000.0

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+
 from darkroomd import config as configuration
 from darkroomd import write
 from darkroomd.config import Config, Folder, Rule
@@ -22,7 +24,6 @@ from darkroomd.job import Limits, Mode, Output, Verdict
 from darkroomd.record import Ledger, asked_again
 from darkroomd.service import Service, Summary
 from darkroomd.workers import Inline, Workers
-from structlog.testing import capture_logs
 
 RUN = "tests.pretend:run"
 GENERAL = Mode("general", "general")

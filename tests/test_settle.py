@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from darkroomd.job import Settled, Sighting, Skip
 from darkroomd.settle import STALLED_SECONDS, Settling, fingerprint
 

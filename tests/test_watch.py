@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Mask, WatchDescriptor
+
 from darkroomd import watch
 from darkroomd.job import Sighting
 from darkroomd.watch import Watcher, ignored, sightings
-from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Mask, WatchDescriptor
 
 
 def names(found: Iterator[Sighting] | list[Sighting]) -> list[str]:

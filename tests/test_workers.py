@@ -10,6 +10,7 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
+
 from darkroomd.errors import OutOfMemory, Rejected
 from darkroomd.job import Engine, Job, Limits, Mode, Output
 from darkroomd.settle import fingerprint

@@ -18,10 +18,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+
 from darkroomd import write
 from darkroomd.errors import CannotWrite, Changed, Conflict
 from darkroomd.job import Job, Output, Written
-
 from tests.one_photo import is_complete, job_for, picture, reconcile, save
 
 ROOT = os.geteuid() == 0

@@ -69,7 +69,11 @@ class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         left = rng.integers(0, picture.shape[1] - reach + 1)
         crop = picture[top : top + reach, left : left + reach]
         if reach != side:
-            crop = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BOX if reach > 1.9 * side else Image.Resampling.LANCZOS))
+            crop = np.asarray(
+                Image.fromarray(crop).resize(
+                    (side, side), Image.Resampling.BOX if reach > 1.9 * side else Image.Resampling.LANCZOS
+                )
+            )
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
         crop = np.rot90(crop, rng.integers(4))

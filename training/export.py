@@ -11,11 +11,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 import yaml
-from torch import nn
 
 from training.data import Patches
 from training.net import UNet, multiply_adds_per_pixel
@@ -24,16 +22,6 @@ from training.train import HERE, recipe_of
 OPSET = 17
 TOLERANCE = 1e-4
 HALO_TOLERANCE = 0.5 / 255  # below this, no 8-bit value differs by more than one
-
-
-def weights_of(path: Path, net: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights of an exported network, ready for `net.load_state_dict`; ValueError when the shapes differ."""
-    stored = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer}
-    wanted = {name: value.shape for name, value in net.state_dict().items()}
-    missing = [name for name, shape in wanted.items() if name not in stored or stored[name].shape != shape]
-    if missing:
-        raise ValueError(f"{path} does not hold this network: {missing[0]} is missing or of another shape")
-    return {name: stored[name] for name in wanted}
 
 
 def exported(net: UNet, path: Path) -> None:
@@ -53,8 +41,10 @@ def exported(net: UNet, path: Path) -> None:
         )
 
 
-def measured_halo(session: onnxruntime.InferenceSession, samples: Patches, multiple_of: int, crops: int = 24) -> tuple[int, list[tuple[int, float]]]:
-    """The context beyond which a picture's rest no longer matters, and the curve (context, 99.9th percentile of change).
+def measured_halo(
+    session: onnxruntime.InferenceSession, samples: Patches, multiple_of: int, crops: int = 24
+) -> tuple[int, list[tuple[int, float]]]:
+    """The context beyond which the rest of a picture no longer matters, and the curve that shows it.
 
     A strip of pixels is computed twice: with the whole patch around it, and with only `context` pixels beyond its
     border on one side, where zero padding then begins as it does at a tile's edge.
@@ -97,7 +87,9 @@ def main() -> None:
         truth = net(torch.from_numpy(probe)).numpy()
     difference = float(np.abs(session.run(None, {"picture": probe})[0] - truth).max())
     if difference > TOLERANCE:
-        raise SystemExit(f"{path} differs from PyTorch by {difference:.2e}, more than {TOLERANCE:.0e}: not to be shipped")
+        raise SystemExit(
+            f"{path} differs from PyTorch by {difference:.2e}, more than {TOLERANCE:.0e}: not to be shipped"
+        )
 
     wide = dict(recipe, patch=32 * multiple_of)
     halo, curve = measured_halo(session, Patches(given.data, wide, 64, first=10**9), multiple_of)

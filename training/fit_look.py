@@ -40,8 +40,13 @@ def main() -> None:
     rng = np.random.default_rng(0)
     print(f"{len(images)} photographs; columns: 5 %, 25 %, 50 %, 75 %, 95 % of photographs")
     for sigma in (0, 1, 2, 3, 5, 10, 20, 30, 50):
-        noisy = [np.clip(np.rint(i.numpy() + rng.normal(0, sigma, i.numpy().shape)), 0, 255).astype(np.uint8) for i in images]
-        print(f"noise {sigma:4}   ", spread([float(np.nanquantile(measure(n, CELL).noise_sigma, QUIET_QUANTILE)) for n in noisy]))
+        noisy = [
+            np.clip(np.rint(i.numpy() + rng.normal(0, sigma, i.numpy().shape)), 0, 255).astype(np.uint8) for i in images
+        ]
+        print(
+            f"noise {sigma:4}   ",
+            spread([float(np.nanquantile(measure(n, CELL).noise_sigma, QUIET_QUANTILE)) for n in noisy]),
+        )
     for sigma in (0.0, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0):
         values = []
         for image in images:

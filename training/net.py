@@ -6,6 +6,9 @@ Runtime than their arithmetic says (training/README.md has the figures). The fir
 resolution because a network that starts with a pixel-unshuffle lost 0.6 dB at equal cost.
 """
 
+from pathlib import Path
+
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -69,7 +72,9 @@ def multiply_adds_per_pixel(net: UNet) -> float:
     def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
         taps = layer.weight.numel()
-        places = output.shape[2] * output.shape[3] / (layer.stride[0] ** 2 if isinstance(layer, nn.ConvTranspose2d) else 1)
+        places = (
+            output.shape[2] * output.shape[3] / (layer.stride[0] ** 2 if isinstance(layer, nn.ConvTranspose2d) else 1)
+        )
         counts.append(taps * places)
 
     hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
@@ -79,3 +84,13 @@ def multiply_adds_per_pixel(net: UNet) -> float:
         hook.remove()
     total = sum(counts)
     return total / side**2
+
+
+def weights_of(path: Path, net: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of an exported network, ready for `net.load_state_dict`; ValueError when the shapes differ."""
+    stored = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer}
+    wanted = {name: value.shape for name, value in net.state_dict().items()}
+    missing = [name for name, shape in wanted.items() if name not in stored or stored[name].shape != shape]
+    if missing:
+        raise ValueError(f"{path} does not hold this network: {missing[0]} is missing or of another shape")
+    return {name: stored[name] for name in wanted}

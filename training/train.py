@@ -6,7 +6,6 @@ stopped, with the same samples it would have seen. The learning rate is constant
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from torch import Tensor, nn
 
 from training.data import Patches, pictures_of
 from training.degrade import compressed, rounded
-from training.net import UNet
+from training.net import UNet, weights_of
 
 HERE = Path(__file__).parent
 CHECKPOINT_SECONDS = 180.0
+REPORT_STEPS = 500
 
 
 def recipe_of(mode: str) -> dict[str, Any]:
@@ -42,7 +42,13 @@ def rate_at(step: int, recipe: dict[str, Any]) -> float:
 
 def held_out_pairs(data: Path, recipe: dict[str, Any]) -> dict[str, list[tuple[Tensor, Tensor]]]:
     """Crops of pictures that training never sees, with fixed damage: the curve in the log. Not a test set."""
-    pairs: dict[str, list[tuple[Tensor, Tensor]]] = {"sigma15": [], "sigma50": [], "jpeg10": [], "jpeg30": [], "clean": []}
+    pairs: dict[str, list[tuple[Tensor, Tensor]]] = {
+        "sigma15": [],
+        "sigma50": [],
+        "jpeg10": [],
+        "jpeg30": [],
+        "clean": [],
+    }
     for name, count in recipe["held_out"].items():
         for number, path in enumerate(pictures_of(data / name)[-count:]):
             clean = np.asarray(Image.open(path).convert("RGB").crop((64, 64, 320, 320)), dtype=np.float32) / 255
@@ -68,67 +74,87 @@ def figures(net: nn.Module, pairs: dict[str, list[tuple[Tensor, Tensor]]]) -> st
     return "  ".join(out)
 
 
+class Run:
+    """A network in training, its optimiser, the running average that will be shipped, and how far it has come."""
+
+    def __init__(self, recipe: dict[str, Any], checkpoint: Path) -> None:
+        self.recipe, self.checkpoint, self.step = recipe, checkpoint, 0
+        self.net = UNet(**recipe["network"]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=recipe["rate"], weight_decay=1e-4, betas=(0.9, 0.99)
+        )
+        self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+
+    def begin_from(self, weights: dict[str, Tensor]) -> None:
+        """Start from these weights instead of chance."""
+        self.net.load_state_dict(weights)
+        self.average = {name: value.detach().clone() for name, value in weights.items()}
+
+    def resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average, self.step = state["average"], state["step"]
+
+    def save(self) -> None:
+        """All or nothing: a run that is killed while it saves finds the checkpoint before."""
+        net, optimiser = self.net.state_dict(), self.optimiser.state_dict()
+        beside = self.checkpoint.with_suffix(".tmp")
+        torch.save({"net": net, "optimiser": optimiser, "average": self.average, "step": self.step}, beside)
+        beside.replace(self.checkpoint)
+
+    def learn(self, dirty: Tensor, clean: Tensor) -> float:
+        """One step; returns the loss, the mean absolute error in 0..1."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(self.step, self.recipe)
+        dirty = dirty.to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            correction = self.net(dirty) - dirty
+        # the sum is taken in float32: in bfloat16 the picture itself would lose its low bits
+        loss = (dirty + correction.float() - clean).abs().mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 0.5)
+        self.optimiser.step()
+        self.step += 1
+        blend = min(self.recipe["ema"], (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.net.state_dict().items():
+                self.average[name].lerp_(value, 1 - blend)
+        return float(loss.detach())
+
+
 def train(mode: str, data: Path, runs: Path, threads: int, from_weights: Path | None) -> None:
     recipe = recipe_of(mode)
     torch.set_num_threads(threads)
     torch.manual_seed(recipe["seed"])
-    net = UNet(**recipe["network"]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(net.parameters(), lr=recipe["rate"], weight_decay=1e-4, betas=(0.9, 0.99))
-    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-    step, folder = 0, runs / mode
+    folder = runs / mode
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "last.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
-        average, step = state["average"], state["step"]
-        print(f"resumed at step {step}", flush=True)
+    run = Run(recipe, folder / "last.pt")
+    if run.checkpoint.exists():
+        run.resume()
+        print(f"resumed at step {run.step}", flush=True)
     elif from_weights is not None:
-        from training.export import weights_of
+        run.begin_from(weights_of(from_weights, run.net))
 
-        net.load_state_dict(weights_of(from_weights, net))
-        average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-
-    batch = recipe["batch"]
-    samples = Patches(data, recipe, (recipe["steps"] - step) * batch, first=step * batch)
+    steps, batch = recipe["steps"], recipe["batch"]
+    samples = Patches(data, recipe, (steps - run.step) * batch, first=run.step * batch)
     loader = torch.utils.data.DataLoader(samples, batch_size=batch, num_workers=1, prefetch_factor=8)
-    pairs = held_out_pairs(data, recipe)
-    judge = UNet(**recipe["network"]).eval()
+    pairs, judge = held_out_pairs(data, recipe), UNet(**recipe["network"]).eval()
     saved_at = reported_at = time.monotonic()
     losses: list[float] = []
-
     for dirty, clean in loader:
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, recipe)
-        dirty = dirty.to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            correction = net(dirty) - dirty
-        # the sum is taken in float32: in bfloat16 the picture itself would lose its low bits
-        loss = (dirty + correction.float() - clean).abs().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 0.5)
-        optimiser.step()
-        step += 1
-        blend = min(recipe["ema"], (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, value in net.state_dict().items():
-                average[name].lerp_(value, 1 - blend)
-        losses.append(float(loss.detach()))
-
+        losses.append(run.learn(dirty, clean))
         now = time.monotonic()
-        if now - saved_at > CHECKPOINT_SECONDS or step == recipe["steps"]:
-            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "average": average, "step": step}
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+        if now - saved_at > CHECKPOINT_SECONDS or run.step == steps:
+            run.save()
             saved_at = now
-        if step % 500 == 0 or step == recipe["steps"]:
-            judge.load_state_dict(average)
-            seconds = (now - reported_at) / 500
+        if run.step % REPORT_STEPS == 0 or run.step == steps:
+            judge.load_state_dict(run.average)
+            loss, seconds = np.mean(losses), (now - reported_at) / len(losses)
+            rate = rate_at(run.step, recipe)
             print(
-                f"step {step}  rate {rate_at(step, recipe):.2e}  loss {np.mean(losses):.5f}  {figures(judge, pairs)}"
-                f"  {seconds:.3f} s/step",
+                f"step {run.step}  rate {rate:.2e}  loss {loss:.5f}  {figures(judge, pairs)}  {seconds:.3f} s/step",
                 flush=True,
             )
             losses.clear()
@@ -140,7 +166,12 @@ def main() -> None:
     parser.add_argument("mode")
     parser.add_argument("--data", type=Path, required=True, help="folder of training pictures (photo/, face/, text/)")
     parser.add_argument("--runs", type=Path, default=HERE / "runs", help="checkpoints (default: training/runs)")
-    parser.add_argument("--threads", type=int, default=1, help="one, unless nothing else runs: two contended threads are ten times slower")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="one, unless nothing else runs: two contended threads are ten times slower",
+    )
     parser.add_argument("--from-weights", type=Path, help="an exported .onnx of the same shape to start from")
     given = parser.parse_args()
     train(given.mode, given.data, given.runs, given.threads, given.from_weights)

@@ -13,7 +13,7 @@ from darkroomd.errors import CannotWrite, Conflict, Rejected, Retryable
 from darkroomd.job import Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.models import cards, digests, network
-from darkroomd.picture import decoded, fingerprint_of, opened
+from darkroomd.picture import decoded, opened
 from darkroomd.pipeline import run
 from darkroomd.plan import FORMAT_OF, SUFFIXES, mode_for, plan, recipe
 from darkroomd.settle import fingerprint
@@ -32,7 +32,7 @@ def photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
 
 
 def job_for(root: Path, source: Path, output: Path | None, mode: Mode, config: Config, number: int = 0) -> Job:
-    """The job for one photo. output: a file, a folder (existing, or written with a slash), or None for a name beside it.
+    """The job for one photo. output: a file, a folder that exists, or None for a name beside the photo.
 
     Retryable when the photo cannot be read.
     """
@@ -101,7 +101,10 @@ class Explanation:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `steps` as in a verdict."""
-        steps = [{"model": s.model, "digest": s.digest, "region": s.region, "strength": s.strength, "reason": s.reason} for s in self.steps]
+        steps = [
+            {"model": s.model, "digest": s.digest, "region": s.region, "strength": s.strength, "reason": s.reason}
+            for s in self.steps
+        ]
         return {
             "source": str(self.source),
             "target": None if self.target is None else str(self.target),
@@ -118,9 +121,9 @@ class Explanation:
         }
 
 
-def explained(root: Path, source: Path, config: Config) -> Explanation:
+def explained(source: Path, config: Config) -> Explanation:
     """Which rule, what was found, what would be done, how long it would take on this machine and how much memory."""
-    mode, rule, target, skipped = _ruling(root, source, config)
+    mode, rule, target, skipped = _ruling(source, config)
     if skipped is not None:
         return _refused(source, mode, rule, target, skipped)
     try:
@@ -144,7 +147,7 @@ def explained(root: Path, source: Path, config: Config) -> Explanation:
     )  # fmt: skip
 
 
-def _ruling(root: Path, source: Path, config: Config) -> tuple[Mode, str, Path | None, str | None]:
+def _ruling(source: Path, config: Config) -> tuple[Mode, str, Path | None, str | None]:
     """(mode, which rule says so, target, why it is skipped) by the config's folders, else by the default mode."""
     for folder in config.folders:
         watch = folder.watch.resolve()

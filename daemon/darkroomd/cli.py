@@ -7,9 +7,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,17 @@ from darkroomd.errors import (
 
 WORK = "darkroomd.pipeline:run"
 
-config_option = click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help="Config file (default: the user's, else the system's).")
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Config file (default: the user's, else the system's).",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
-photos_argument = click.argument("inputs", nargs=-1, required=True, metavar="IN...", type=click.Path(exists=True, path_type=Path))
+photos_argument = click.argument(
+    "inputs", nargs=-1, required=True, metavar="IN...", type=click.Path(exists=True, path_type=Path)
+)
 
 
 @contextmanager
@@ -76,7 +83,7 @@ def run(config_path: Path | None, verbose: bool) -> None:
 @config_option
 @click.option("-v", "--verbose", is_flag=True, help="Log what is normally left out, too.")
 def once(config_path: Path | None, verbose: bool) -> None:
-    """Do everything that waits in the config's folders, then exit: 0 all well, 1 some photos failed, 75 some must wait."""
+    """Do everything that waits in the config's folders, then exit: 0 all well, 1 some failed, 75 some must wait."""
     with exit_codes(), _service(config_path, verbose) as service:
         summary = service.run_once()
     failed = any(summary.verdicts.get(status) for status in ("failed", "refused"))
@@ -117,7 +124,13 @@ def _say_verdict(verdict: Any) -> None:
 
 @main.command()
 @photos_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Default: NAME-enhanced beside each photo.",
+)
 @click.option("-m", "--mode", default="auto", show_default=True, help="A built-in mode.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
 @json_option
@@ -136,7 +149,9 @@ def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength:
 
     settings = config.defaults()
     if mode not in settings.modes:
-        raise click.BadParameter(f"there is no mode {mode!r}; there are: {', '.join(settings.modes)}", param_hint="--mode")
+        raise click.BadParameter(
+            f"there is no mode {mode!r}; there are: {', '.join(settings.modes)}", param_hint="--mode"
+        )
     chosen = settings.modes[mode] if strength is None else replace(settings.modes[mode], strength=strength)
     found = list(by_hand.photos(inputs))
     if output is not None and (len(found) > 1 or any(path.is_dir() for path in inputs) or str(output).endswith("/")):
@@ -145,7 +160,9 @@ def _enhance(inputs: tuple[Path, ...], output: Path | None, mode: str, strength:
     with _progress(len(found)) as advance:
         for number, (root, source) in enumerate(found):
             try:
-                job = by_hand.job_for(root, source, None if output is None else output.absolute(), chosen, settings, number)
+                job = by_hand.job_for(
+                    root, source, None if output is None else output.absolute(), chosen, settings, number
+                )
                 verdict = by_hand.enhanced_file(job)
             except Retryable as error:
                 if isinstance(error, CannotWrite):
@@ -167,7 +184,14 @@ def _progress(photos: int) -> AbstractContextManager[Callable[[], None]]:
 @contextmanager
 def _bar(photos: int) -> Iterator[Callable[[], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("enhancing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -188,10 +212,12 @@ def explain(inputs: tuple[Path, ...], config_path: Path | None, as_json: bool) -
         path = config_path or places.config_file()
         settings = config.load(path) if config_path or path.exists() else config.defaults()
         refused = False
-        for root, source in by_hand.photos(inputs):
-            explanation = by_hand.explained(root, source, settings)
+        for _root, source in by_hand.photos(inputs):
+            explanation = by_hand.explained(source, settings)
             refused |= explanation.refused is not None
-            click.echo(json.dumps(explanation.as_json()) if as_json else "\n".join(explanation_lines(explanation.as_json())))
+            click.echo(
+                json.dumps(explanation.as_json()) if as_json else "\n".join(explanation_lines(explanation.as_json()))
+            )
     sys.exit(EXIT_SOME_FAILED if refused else EXIT_DONE)
 
 
@@ -234,7 +260,9 @@ def retry(paths: tuple[Path, ...], everything: bool) -> None:
     if bool(paths) == everything:
         raise click.UsageError("name photos or folders, or say --all")
     with exit_codes():
-        count = asked_again(places.state_folder(), None if everything else [path.absolute() for path in paths], time.time())
+        count = asked_again(
+            places.state_folder(), None if everything else [path.absolute() for path in paths], time.time()
+        )
     click.echo(f"{count} photo{'s' * (count != 1)} will be done again when the service next looks at their folders")
 
 
@@ -256,7 +284,8 @@ def models_list(as_json: bool = False) -> None:
 
     with exit_codes():
         for card in cards().values():
-            line = f"{card.name}  {card.digest}  {card.parameters / 1e6:.2f} M parameters, {card.gflop_per_megapixel:.0f} GFLOP per megapixel, {card.licence}\n    {card.purpose}"
+            cost = f"{card.parameters / 1e6:.2f} M parameters, {card.gflop_per_megapixel:.0f} GFLOP per megapixel"
+            line = f"{card.name}  {card.digest}  {cost}, {card.licence}\n    {card.purpose}"
             click.echo(json.dumps(asdict(card)) if as_json else line)
 
 

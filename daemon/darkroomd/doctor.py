@@ -92,4 +92,6 @@ def _room(name: str, folder: Path) -> Fact:
 def _machine() -> Iterator[Fact]:
     yield Fact("cores", str(len(os.sched_getaffinity(0))))
     if INOTIFY_WATCHES.exists():
-        yield Fact("inotify watches", f"{INOTIFY_WATCHES.read_text().strip()} per user (one per watched folder and sub-folder)")
+        yield Fact(
+            "inotify watches", f"{INOTIFY_WATCHES.read_text().strip()} per user (one per watched folder and sub-folder)"
+        )

@@ -51,12 +51,13 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine) -> Pictu
     """
     pixels = picture.pixels
     for step in steps:
-        restored = _through(network(step.model, engine), pixels, engine)
+        restored = through(network(step.model, engine), pixels, engine)
         pixels = restored if step.strength == 1 else mix(pixels, restored, step.strength)
     return picture.with_pixels(pixels)
 
 
-def _through(net: Network, pixels: Any, engine: Engine) -> Any:
+def through(net: Network, pixels: Any, engine: Engine) -> Any:
+    """The network's answer for a whole picture, (height, width, 1 or 3) of any of the core's types; same type out."""
     plan: TilePlan | None = tile_plan(net.card, pixels.shape[1], pixels.shape[0], engine)
     while plan is not None:
         try:

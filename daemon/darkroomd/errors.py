@@ -21,7 +21,7 @@ class ConfigError(Exception):
 
 
 class Rejected(Exception):
-    """Nobody can act: these bytes will never become a picture here. Recorded with its reason, tried again only when the file changes."""
+    """Nobody can act: these bytes will never become a picture here. Tried again only when the file changes."""
 
 
 class Incomplete(Rejected):
@@ -29,7 +29,7 @@ class Incomplete(Rejected):
 
 
 class Retryable(Exception):
-    """Time must act: the disk is full, the share is gone, the file is locked. Tried again by itself, later and later."""
+    """Time must act: the disk is full, the share is gone, the file is locked. Tried again, later and later."""
 
 
 class CannotWrite(Retryable):
@@ -41,7 +41,7 @@ class OutOfMemory(Retryable):
 
 
 class BadResult(Exception):
-    """Nobody can act: a network's answer cannot be used (not numbers). The photo fails with the reason; nothing is published."""
+    """Nobody can act: a network's answer cannot be used (not numbers). The photo fails; nothing is published."""
 
 
 class Busy(Retryable):

@@ -68,7 +68,9 @@ def colour_difference(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) ->
 
 
 # IEC 61966-2-1 primaries, D65 white
-XYZ_FROM_RGB = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+XYZ_FROM_RGB = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 
 
 def lab_from_srgb(code: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

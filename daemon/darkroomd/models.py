@@ -89,7 +89,9 @@ def verified_bytes(card: Card, folder: Path | None = None) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Unavailable(f"network {card.name}: {path}: {error.strerror}; reinstall darkroomd to get it back") from error
+        raise Unavailable(
+            f"network {card.name}: {path}: {error.strerror}; reinstall darkroomd to get it back"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != card.sha256:
         raise Unavailable(
@@ -120,7 +122,9 @@ class Network:
         try:
             return self._session.run(None, {self._input: tile})[0]
         except MemoryError as error:
-            raise OutOfMemory(f"network {self.card.name}: not enough memory for a {tile.shape[3]}×{tile.shape[2]} tile") from error
+            raise OutOfMemory(
+                f"network {self.card.name}: not enough memory for a {tile.shape[3]}×{tile.shape[2]} tile"
+            ) from error
         except (self._failure.RuntimeException, self._failure.Fail) as error:
             # the runtime has no class for it; these are the words of its arena and of std::bad_alloc
             if "allocate memory" in str(error) or "bad_alloc" in str(error) or "bad allocation" in str(error):
@@ -129,10 +133,9 @@ class Network:
                 ) from error
             raise
 
-
     def seconds_per_megapixel(self, side: int = 256) -> float:
         """Measured now, on this machine, with the faster of two small tiles: what a forecast rests on."""
-        import numpy as np  # late: the service reads cards in a process that stays small
+        import numpy as np  # noqa: PLC0415 - the service reads cards in a process that stays small
 
         tile = np.zeros((1, 3, side, side), np.float32)
         seconds = []
@@ -172,7 +175,7 @@ def runtime_versions() -> dict[str, str]:
 
 def _onnxruntime() -> Any:
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: PLC0415 - only a process that opens a session pays for it
     except ImportError as error:
         raise Unavailable(f"ONNX Runtime is not installed; install it with: {INSTALL_HINT}") from error
     return onnxruntime

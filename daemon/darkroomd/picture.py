@@ -40,11 +40,20 @@ NOT_SUPPORTED = {
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
 
 # libvips says these when a file ends too early, in its words for each format (8.18)
-ENDS_EARLY = ("truncated", "premature", "unexpected eof", "end of stream", "read error", "not enough", "out of data", "end of file")
+ENDS_EARLY = (
+    "truncated",
+    "premature",
+    "unexpected eof",
+    "end of stream",
+    "read error",
+    "not enough",
+    "out of data",
+    "end of file",
+)
 
 
 def opened(path: Path) -> int:
-    """A descriptor of a regular file, not of what a symlink points to. Retryable when the file or its disk is not there."""
+    """A descriptor of a regular file, never of what a symlink points to. Retryable when the file is not there."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -127,7 +136,9 @@ def encode(picture: Picture, output: Output, descriptor: int) -> None:
     quality = output.quality
     if form == "jpeg":
         # without chroma subsampling where the source had none: its colour edges were sharp
-        image.jpegsave_target(target, Q=quality, optimize_coding=True, subsample_mode="on" if picture.subsampled else "off")
+        image.jpegsave_target(
+            target, Q=quality, optimize_coding=True, subsample_mode="on" if picture.subsampled else "off"
+        )
     elif form == "png":
         image.pngsave_target(target, compression=6)
     elif form == "webp":
@@ -150,7 +161,7 @@ def check_file(path: Path, width: int, height: int) -> None:
 
 
 def jpeg_quality(head: bytes) -> int | None:
-    """The libjpeg quality (1..100) whose luma quantisation table is nearest to the file's; None when `head` has no table.
+    """The libjpeg quality (1..100) with the nearest luma quantisation table; None when `head` has no table.
 
     Exact for files that libjpeg wrote, close for the tables of cameras and other encoders.
     """
@@ -170,16 +181,48 @@ def jpeg_quality(head: bytes) -> int | None:
 
 # ITU-T T.81, table K.1, in ascending order: only the set of values is compared
 ANNEX_K_LUMA = np.array(
-    [10, 11, 12, 12, 13, 14, 14, 14, 16, 16, 16, 17, 18, 19, 22, 22, 24, 24, 24, 26, 29, 35, 37, 40, 40, 49, 51, 51]
-    + [55, 55, 56, 56, 57, 58, 60, 61, 62, 64, 64, 68, 69, 72, 77, 78, 80, 81, 87, 87, 92, 92]
-    + [95, 98, 99, 100, 101, 103, 103, 103, 104, 109, 112, 113, 120, 121]
+    [
+        *(
+            10,
+            11,
+            12,
+            12,
+            13,
+            14,
+            14,
+            14,
+            16,
+            16,
+            16,
+            17,
+            18,
+            19,
+            22,
+            22,
+            24,
+            24,
+            24,
+            26,
+            29,
+            35,
+            37,
+            40,
+            40,
+            49,
+            51,
+            51,
+        ),
+        *(55, 55, 56, 56, 57, 58, 60, 61, 62, 64, 64, 68, 69, 72, 77, 78, 80, 81, 87, 87, 92, 92),
+        *(95, 98, 99, 100, 101, 103, 103, 103, 104, 109, 112, 113, 120, 121),
+    ]
 )
 
 
 def _scaled_table(quality: int) -> npt.NDArray[np.int64]:
     """libjpeg's scaling of table K.1: 5000 / q percent below 50, 200 - 2 q from there on."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((ANNEX_K_LUMA * percent + 50) // 100, 1, 255)
+    scaled: npt.NDArray[np.int64] = np.clip((ANNEX_K_LUMA * percent + 50) // 100, 1, 255)
+    return scaled
 
 
 def versions() -> dict[str, str]:
@@ -192,7 +235,8 @@ def formats() -> dict[str, bool]:
     names = {"avif": "heif"}
     return {
         form: all(
-            pyvips.type_find("VipsOperation", f"{names.get(form, form)}{end}") != 0 for end in ("load_source", "save_target")
+            pyvips.type_find("VipsOperation", f"{names.get(form, form)}{end}") != 0
+            for end in ("load_source", "save_target")
         )
         for form in SIGNATURES
     }

@@ -61,11 +61,14 @@ def run(job: Job) -> Staged:
 
 
 def _left_alone(job: Job, content: str, verdict: Verdict, picture: Picture, descriptor: int, timer: "Timer") -> Staged:
-    """A good photo: its bytes are copied, or nothing is written, by config. Only another format makes it be written anew."""
+    """A good photo: its bytes are copied, or nothing is written, by config.
+
+    Only another format, or tags that must go, make it be written anew.
+    """
     verdict = replace(verdict, status="unchanged", reason=NOTHING_TO_IMPROVE if job.mode.choose else "strength is 0")
     if job.output.unchanged == "skip":
         return Staged(job, content, timer.on(verdict))
-    if job.output.format in ("keep", picture.format):
+    if job.output.format in ("keep", picture.format) and job.output.metadata == "keep":
         return _staged(job, content, verdict, timer, lambda out: _copied(descriptor, out))
     return _staged(job, content, verdict, timer, lambda out: encode(picture, job.output, out))
 

@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parent
 
 def shipped_folder() -> Path:
     """Networks, cards and built-in modes: inside an installed wheel, or models/ of a source checkout."""
-    inside = HERE / "models"
+    inside = HERE / "shipped"
     return inside if inside.is_dir() else HERE.parent.parent / "models"
 
 

@@ -26,7 +26,10 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 
 # The spellings that stay as they are when the result has that format.
-_SPELLINGS: dict[Literal["jpeg", "png"], tuple[str, ...]] = {"jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"), "png": (".png",)}
+_SPELLINGS: dict[Literal["jpeg", "png"], tuple[str, ...]] = {
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "png": (".png",),
+}
 FORMAT_OF = {spelling: form for form, spellings in _SPELLINGS.items() for spelling in spellings}
 
 NAME_BYTES = 255  # the limit of ext4, XFS, btrfs and NTFS alike

@@ -52,7 +52,9 @@ def explanation_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"  refused   {facts['refused']}"
         return
     yield f"  picture   {facts['width']}×{facts['height']}"
-    yield "  found     " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts["found"].items() if value is not None)
+    yield "  found     " + ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in facts["found"].items() if value is not None
+    )
     for step in facts["steps"]:
         yield f"  would do  {step['model']} at strength {step['strength']:g}: {step['reason']}"
     if not facts["steps"]:

@@ -150,9 +150,7 @@ def test_every_file_imports_what_the_table_says_no_more_and_no_less() -> None:
 
 
 def test_an_import_inside_a_function_is_seen() -> None:
-    late = (
-        "def f():\n  from darkroomd import picture\n  import darkroomd.look\n  from darkroomd.write import stage"
-    )
+    late = "def f():\n  from darkroomd import picture\n  import darkroomd.look\n  from darkroomd.write import stage"
     assert ours(late) == {"picture", "look", "write"}
 
 

@@ -118,6 +118,11 @@ def test_systemd_is_told_by_the_service_alone(unit: Path) -> None:
     assert int(values(unit, "WatchdogSec")[0]) >= 30
 
 
+@UNITS
+def test_the_network_runtime_reports_to_nobody(unit: Path) -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in values(unit, "Environment")
+
+
 def test_every_wall_of_the_sandbox_stands() -> None:
     assert [wall for wall in SANDBOX.split() if wall not in directives(SYSTEM)] == []
     assert [wall for wall in USERS_SANDBOX.split() if wall not in directives(USER)] == []

@@ -24,6 +24,8 @@ def run(job: Job) -> Staged:
         time.sleep(60)
     if word == "fine":
         return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason="needs nothing"))
+    if word == "black":
+        return Staged(job, content, Verdict(job.source, "failed", job.mode.name, reason="did not pass the checks"))
     if word in ("rewritten", "spoiled"):  # while it is worked on
         job.source.write_bytes(b"photo, second edition")
     raised = {

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "models": "errors job places",
     # what a config says
     "config": "errors job marks overlap places shape",
-    "shape": "marks",
+    "shape": "job marks",
     "marks": "",
     "overlap": "",
     "places": "",

@@ -291,8 +291,8 @@ REFUSED_SETTINGS = [
     ("service: {memory_limit_mb: 16}", "2:28: service.memory_limit_mb", "wants auto or a whole number from 256 up"),
     ("modes: {a: {based_on: auto, strength: 1.1}}", "2:39: modes.a.strength", "wants a number from 0 (no change) to 1"),
     # words
-    ("output: {format: NO}", "2:18: output.format", "wants keep, jpeg or png, not NO, which YAML reads as false"),
-    ("output: {format: webp}", "2:18: output.format", "wants keep, jpeg or png, not the text 'webp'"),
+    ("output: {format: NO}", "2:18: output.format", "tiff or avif, not NO, which YAML reads as false"),
+    ("output: {format: gif}", "2:18: output.format", "wants keep, jpeg, png, webp, tiff or avif, not the text 'gif'"),
     ("output: {existing: overwrite}", "2:20: output.existing", "wants number or conflict"),
     ("output: {metadata: on}", "2:20: output.metadata", "wants keep or strip, not on, which YAML reads as true"),
     ("output: {mtime: 2024-01-31}", "2:17: output.mtime", "wants keep or now, not 2024-01-31, which YAML reads as a"),

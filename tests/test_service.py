@@ -361,6 +361,19 @@ def test_a_photo_of_a_folder_that_is_no_longer_watched_is_let_go(house: House) -
     assert house.ledger.counts() == {"superseded": 1}
 
 
+def test_a_result_that_the_guards_refused_is_a_failure_and_never_counts_as_done(house: House) -> None:
+    photo = house.drop("a.jpg", "black")
+    house.look()
+    assert house.ledger.counts() == {"failed": 1}
+    assert house.outcomes() == [("a.jpg", "failed")]
+    assert house.results() == {}
+    os.utime(photo, (1, 1))  # the same bytes again
+    house.after(61)
+    house.after(3)
+    assert house.outcomes() == [("a.jpg", "failed"), ("a.jpg", "failed")]
+    assert asked_again(house.state, None, house.wall()) == 1
+
+
 def test_what_a_person_asked_for_again_is_done_again_by_itself(house: House) -> None:
     photo = house.drop("a.jpg")
     house.look()

@@ -15,7 +15,7 @@ from darkroomd.look import findings
 from darkroomd.models import cards, digests, network
 from darkroomd.picture import decoded, opened
 from darkroomd.pipeline import run
-from darkroomd.plan import FORMAT_OF, SUFFIXES, mode_for, plan, recipe
+from darkroomd.plan import FORMAT_OF, SUFFIXES, mode_for, plan, recipe, target_name
 from darkroomd.settle import fingerprint
 from darkroomd.watch import sightings
 from darkroomd.write import discard, publish
@@ -32,7 +32,7 @@ def photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
 
 
 def job_for(root: Path, source: Path, output: Path | None, mode: Mode, config: Config, number: int = 0) -> Job:
-    """The job for one photo. output: a file, a folder that exists, or None for a name beside the photo.
+    """The job for one photo. output: a folder that exists, a file with the ending of a format, or None for beside it.
 
     Retryable when the photo cannot be read.
     """
@@ -41,12 +41,13 @@ def job_for(root: Path, source: Path, output: Path | None, mode: Mode, config: C
         raise Retryable("cannot read the file: it is not there, or not a regular file")
     settings = config.output
     if output is None:
-        target = source.with_name(f"{source.stem}-enhanced{source.suffix}")
+        named = replace(settings, name="{stem}-enhanced{ext}")
+        target = source.with_name(target_name(source.name, mode, named))
     elif output.is_dir():
-        target = output / source.relative_to(root)
+        target = output / source.relative_to(root).with_name(target_name(source.name, mode, settings))
     else:
         target = output
-        settings = replace(settings, format=FORMAT_OF.get(target.suffix.lower(), settings.format))
+        settings = replace(settings, format=FORMAT_OF[target.suffix.lower()])
     return Job(
         root=root,
         source=source,

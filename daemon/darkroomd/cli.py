@@ -138,7 +138,7 @@ def enhance(inputs: tuple[Path, ...], output: str | None, mode: str, strength: f
 def _enhance(inputs: tuple[Path, ...], written: str | None, mode: str, strength: float | None, as_json: bool) -> int:
     from dataclasses import replace
 
-    from darkroomd import by_hand, config
+    from darkroomd import by_hand, config, plan
     from darkroomd.job import Verdict
     from darkroomd.say import verdict_line
 
@@ -156,6 +156,9 @@ def _enhance(inputs: tuple[Path, ...], written: str | None, mode: str, strength:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CannotWrite(f"{output}: {error.strerror}") from error
+    elif output is not None and not output.is_dir() and output.suffix.lower() not in plan.FORMAT_OF:
+        endings = ", ".join(plan.FORMAT_OF)
+        raise click.BadParameter(f"{written}: the ending must say the format ({endings})", param_hint="--output")
     failed = False
     with _progress(len(found)) as advance:
         for number, (root, source) in enumerate(found):

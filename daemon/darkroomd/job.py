@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Status = Literal["done", "unchanged", "refused", "failed"]
+Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Output:
     nothing (copy: its bytes are copied; skip: nothing is written).
     """
 
-    format: Literal["keep", "jpeg", "png"] = "keep"
+    format: Format | Literal["keep"] = "keep"
     quality: int = 92
     name: str = "{stem}{ext}"
     existing: Literal["number", "conflict"] = "number"

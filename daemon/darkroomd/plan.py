@@ -10,11 +10,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from darkroomd.config import Config, Folder, Rule
 from darkroomd.errors import Unavailable
-from darkroomd.job import Engine, Job, Mode, Output, Settled, Skip
+from darkroomd.job import Engine, Format, Job, Mode, Output, Settled, Skip
 
 # Raised only when the same settings and networks give another picture on purpose.
 RECIPE_VERSION = 1
@@ -26,9 +25,12 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 
 # The spellings that stay as they are when the result has that format.
-_SPELLINGS: dict[Literal["jpeg", "png"], tuple[str, ...]] = {
+_SPELLINGS: dict[Format, tuple[str, ...]] = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "png": (".png",),
+    "webp": (".webp",),
+    "tiff": (".tif", ".tiff"),
+    "avif": (".avif",),
 }
 FORMAT_OF = {spelling: form for form, spellings in _SPELLINGS.items() for spelling in spellings}
 

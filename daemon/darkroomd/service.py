@@ -249,6 +249,10 @@ class Service:
         job, verdict = claimed.job, staged.verdict
         if fingerprint(job.source) not in (None, job.fingerprint):
             raise Changed("changed while it was worked on")
+        if verdict.status == "failed":  # the guards said no: there is no result, and these bytes count as no success
+            self._ledger.rejected(claimed.id, verdict, self._wall())
+            self._tell(verdict, "photo.failed", claimed)
+            return
         state = self._ledger.staged(claimed.id, staged, self._wall())
         if state == "staged" and staged.digest is not None:
             written = write.publish(staged.job, staged.digest, staged.size, self._ledger.previous(claimed.id))

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic import WrapValidator as Wrap
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from darkroomd.job import Format
 from darkroomd.marks import Fault, Node, shown
 
 
@@ -82,7 +83,7 @@ class Mode(Shape):
 
 
 class Output(Shape):
-    format: Annotated[Literal["keep", "jpeg", "png"] | None, _wants("keep, jpeg or png")] = None
+    format: Annotated[Format | Literal["keep"] | None, _wants("keep, jpeg, png, webp, tiff or avif")] = None
     quality: Annotated[int | None, Field(ge=1, le=100), _wants("a whole number from 1 to 100")] = None
     name: Annotated[str, _wants("text"), AfterValidator(_file_name)] | None = None
     existing: Annotated[Literal["number", "conflict"] | None, _wants("number or conflict")] = None

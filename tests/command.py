@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import darkroomd
 from click.testing import CliRunner, Result
+
+import darkroomd
 from darkroomd.cli import main
 
 TREE = Path(darkroomd.__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ def until(is_so: Callable[[], object], what: str, seconds: float = 30.0) -> None
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.005)
+        time.sleep(0.01)
 
 
 def children(pid: int) -> Iterator[tuple[int, str]]:

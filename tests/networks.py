@@ -10,7 +10,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
-SHAPE = [1, 3, "height", "width"]
+SHAPE: list[str | int | None] = [1, 3, "height", "width"]
 
 
 def network(nodes: list[onnx.NodeProto], constants: dict[str, Any] | None = None) -> bytes:

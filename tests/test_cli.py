@@ -1,4 +1,4 @@
-"""The commands as they are typed: exit codes, what goes to stdout and what to stderr, and what is left in the folders."""
+"""The commands as they are typed: exit codes, what goes to stdout and to stderr, what is left in the folders."""
 
 import io
 import json
@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from darkroomd import cli, models
 from darkroomd.job import Verdict
 from darkroomd.record import Ledger
-
 from tests import networks, pictures
 from tests.command import argv, environment, snapshot, typed, until
 
 COMMANDS = ["run", "once", "enhance", "explain", "check", "status", "retry", "models", "doctor"]
 
 VERDICT = [
-    "source", "output", "status", "mode", "reason", "found", "steps", "limits", "guards", "width", "height", "seconds",
-    "peak_rss_mb",
+    "source", "output", "status", "mode", "reason", "found", "steps", "limits", "guards", "width", "height",
+    "seconds", "peak_rss_mb",
 ]  # fmt: skip
 EXPLANATION = [
-    "source", "target", "mode", "rule", "refused", "found", "steps", "limits", "width", "height", "seconds", "memory_mb",
+    "source", "target", "mode", "rule", "refused", "found", "steps", "limits", "width", "height",
+    "seconds", "memory_mb",
 ]  # fmt: skip
 FOUND = ["megapixels", "noise_sigma", "blur_sigma", "blockiness", "jpeg_quality", "clipped_percent"]
 STEP = ["model", "digest", "region", "strength", "reason"]
@@ -112,7 +113,8 @@ def test_enhance_puts_a_better_copy_beside_the_photo_and_leaves_the_photo(photo:
     clean = pictures.scene(96, 72)
     assert pictures.psnr(pictures.read(photo.with_name("cat-enhanced.png")), clean) > pictures.psnr(NOISY, clean) + 2
     assert re.fullmatch(
-        r"cat\.png -> cat-enhanced\.png  0\.01 megapixels, noise [\d.]+; general at 1 for noise \(sigma [\d.]+\); [\d.]+ s\n",
+        r"cat\.png -> cat-enhanced\.png  0\.01 megapixels, noise [\d.]+; "
+        r"general at 1 for noise \(sigma [\d.]+\); [\d.]+ s\n",
         answer.stdout,
     )
 
@@ -344,7 +346,9 @@ def test_check_tells_every_fault_with_its_place_and_ends_with_78(at_home: Path) 
     faults = answer.stderr.splitlines()
     assert len(faults) == 4
     assert all(re.match(rf"{re.escape(str(faulty))}:\d+:\d+: [\w.\[\]]+: .+", fault) for fault in faults)
-    assert [word for word in ("lies inside", "did you mean general", "settle_seconds", "colour") if word in answer.stderr]
+    assert [
+        word for word in ("lies inside", "did you mean general", "settle_seconds", "colour") if word in answer.stderr
+    ]
     for command in ("run", "once", "explain", "status"):
         words = [command, str(faulty)] if command == "explain" else [command]
         assert (typed(*words, "--config", faulty).exit_code, command) == (78, command)
@@ -470,7 +474,7 @@ def test_retry_does_the_named_photos_again_by_whatever_path_they_are_named(at_ho
         assert (answer.exit_code, answer.stderr) == (0, "")
         assert answer.stdout == "1 photo will be done again when the service next looks at their folders\n", path
         assert typed("once").stdout.startswith("cat.png ")
-    assert sorted(os.listdir(at_home / "enhanced")) == ["cat.png"]
+    assert [path.name for path in (at_home / "enhanced").iterdir()] == ["cat.png"]
 
 
 def test_retry_all_is_for_photos_with_a_problem_only(at_home: Path, config: Path) -> None:

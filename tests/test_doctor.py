@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+
 from darkroomd import doctor, models, picture
 from darkroomd.doctor import Fact, examined
-
 from tests import networks
 from tests.command import typed
 
@@ -65,7 +65,10 @@ def test_a_watched_folder_that_is_not_there_is_bad(config: Path) -> None:
 def test_a_place_that_cannot_be_written_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode & os.W_OK == 0 and may(path, mode))
-    assert bad(config) == [f"writes to: {config.parent}/out: not writable", f"state: {config.parent}/state: not writable"]
+    assert bad(config) == [
+        f"writes to: {config.parent}/out: not writable",
+        f"state: {config.parent}/state: not writable",
+    ]
 
 
 def test_little_room_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from darkroomd.config import Folder
 from darkroomd.job import Job, Mode, Staged, Verdict
 from darkroomd.record import Ledger
 from darkroomd.status import PROBLEMS_SHOWN, status_of
-
 from tests.conftest import make_job
 
 NOW = 1_000_000.0

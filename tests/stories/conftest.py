@@ -94,7 +94,13 @@ class Home:
 
     def typed(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            argv(*words), env=self.environ, cwd=self.folder, capture_output=True, encoding="utf-8", check=False, timeout=60
+            argv(*words),
+            env=self.environ,
+            cwd=self.folder,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=60,
         )
 
     def once(self) -> "subprocess.CompletedProcess[str]":
@@ -116,7 +122,7 @@ class Home:
         return answer
 
     def states(self) -> dict[str, str]:
-        """State by photo, the latest row of each, straight from the ledger's file: asked often, so without a process."""
+        """State by photo, of its latest row, straight from the ledger's file: asked often, so without a process."""
         path = self.folder / "state/darkroomd/ledger.sqlite"
         if not path.exists():
             return {}

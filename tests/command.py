@@ -41,7 +41,7 @@ def until(is_so: Callable[[], object], what: str, seconds: float = 30.0) -> None
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.005)
+        time.sleep(0.01)
 
 
 def children(pid: int) -> Iterator[tuple[int, str]]:

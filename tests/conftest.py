@@ -41,7 +41,7 @@ def make_job(source: Path, target: Path, mode: Mode, output: Output | None = Non
 
 @pytest.fixture
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """For commands in this process: a home of their own, no settings from outside, and no log left set up for others."""
+    """For commands in this process: a home of their own, no settings from outside, no log left set up for others."""
     inside = environment(tmp_path)
     for name in os.environ.keys() - inside.keys():
         monkeypatch.delenv(name)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from darkroomd import by_hand, config, models
+from darkroomd import by_hand, config, models, pipeline
 from darkroomd.config import Config, Folder, Rule
 from darkroomd.errors import CannotWrite, Retryable
-from darkroomd.job import Limits, Mode, Staged
+from darkroomd.job import Job, Limits, Mode, Staged
 from tests import networks, pictures
 from tests.command import snapshot
 
@@ -72,10 +72,8 @@ def test_the_temporaries_of_two_photos_are_two(photo: Path, settings: Config) ->
 def test_a_result_for_a_photo_that_changed_meanwhile_is_told_and_dropped(
     photo: Path, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = by_hand.run
-
-    def changed_at_the_end(job: by_hand.Job) -> Staged:
-        answer = run(job)
+    def changed_at_the_end(job: Job) -> Staged:
+        answer = pipeline.run(job)
         os.utime(photo, ns=(1, 1))
         return answer
 

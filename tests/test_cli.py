@@ -1,4 +1,4 @@
-"""The commands as they are typed: exit codes, what goes to stdout and what to stderr, and what is left in the folders."""
+"""The commands as they are typed: exit codes, what goes to stdout and to stderr, what is left in the folders."""
 
 import io
 import json
@@ -20,11 +20,12 @@ from tests.command import argv, environment, snapshot, typed, until
 COMMANDS = ["run", "once", "enhance", "explain", "check", "status", "retry", "models", "doctor"]
 
 VERDICT = [
-    "source", "output", "status", "mode", "reason", "found", "steps", "limits", "guards", "width", "height", "seconds",
-    "peak_rss_mb",
+    "source", "output", "status", "mode", "reason", "found", "steps", "limits", "guards", "width", "height",
+    "seconds", "peak_rss_mb",
 ]  # fmt: skip
 EXPLANATION = [
-    "source", "target", "mode", "rule", "refused", "found", "steps", "limits", "width", "height", "seconds", "memory_mb",
+    "source", "target", "mode", "rule", "refused", "found", "steps", "limits", "width", "height",
+    "seconds", "memory_mb",
 ]  # fmt: skip
 FOUND = ["megapixels", "noise_sigma", "blur_sigma", "blockiness", "jpeg_quality", "clipped_percent"]
 STEP = ["model", "digest", "region", "strength", "reason"]
@@ -112,7 +113,8 @@ def test_enhance_puts_a_better_copy_beside_the_photo_and_leaves_the_photo(photo:
     clean = pictures.scene(96, 72)
     assert pictures.psnr(pictures.read(photo.with_name("cat-enhanced.png")), clean) > pictures.psnr(NOISY, clean) + 2
     assert re.fullmatch(
-        r"cat\.png -> cat-enhanced\.png  0\.01 megapixels, noise [\d.]+; general at 1 for noise \(sigma [\d.]+\); [\d.]+ s\n",
+        r"cat\.png -> cat-enhanced\.png  0\.01 megapixels, noise [\d.]+; "
+        r"general at 1 for noise \(sigma [\d.]+\); [\d.]+ s\n",
         answer.stdout,
     )
 
@@ -472,7 +474,7 @@ def test_retry_does_the_named_photos_again_by_whatever_path_they_are_named(at_ho
         assert (answer.exit_code, answer.stderr) == (0, "")
         assert answer.stdout == "1 photo will be done again when the service next looks at their folders\n", path
         assert typed("once").stdout.startswith("cat.png ")
-    assert sorted(os.listdir(at_home / "enhanced")) == ["cat.png"]
+    assert [path.name for path in (at_home / "enhanced").iterdir()] == ["cat.png"]
 
 
 def test_retry_all_is_for_photos_with_a_problem_only(at_home: Path, config: Path) -> None:

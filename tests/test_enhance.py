@@ -11,6 +11,7 @@ import pytest
 from darkroomd import enhance, models
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.job import Engine, Findings, Mode, Picture, Step
+from darkroomd.places import shipped_folder
 from tests import networks, pictures
 
 ENGINE = Engine()
@@ -33,9 +34,7 @@ def steps(name: str, strength: float = 1.0) -> tuple[Step, ...]:
 
 
 def noise(height: int, width: int, bands: int, dtype: Any) -> np.ndarray:
-    return (
-        np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (height, width, bands), endpoint=True).astype(dtype)
-    )
+    return np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (height, width, bands), dtype, endpoint=True)
 
 
 def found(**facts: Any) -> Findings:
@@ -71,7 +70,8 @@ def test_many_tiles_give_the_picture_that_one_tile_gives(
     blur = networks.box_blur(radius)
     networks.shipped(
         tmp_path / "models", monkeypatch,
-        small=(blur, {"halo": radius, "blend": 4, "tile": 64}), large=(blur, {"halo": radius, "blend": 4, "tile": 2048}),
+        small=(blur, {"halo": radius, "blend": 4, "tile": 64}),
+        large=(blur, {"halo": radius, "blend": 4, "tile": 2048}),
     )  # fmt: skip
     pixels = noise(211, 307, 3, np.uint16)
     plans = [enhance.tile_plan(models.cards()[name], 307, 211, ENGINE) for name in ("small", "large")]
@@ -191,6 +191,6 @@ def test_other_modes_need_no_reason_and_strength_0_is_none() -> None:
     (step,) = enhance.steps_for(found(), Mode("mine", "general", strength=0.4))
     card = models.cards()["general"]
     assert (step.model, step.digest, step.strength, step.reason) == ("general", card.digest, 0.4, "mode mine")
-    content = (models.shipped_folder() / card.file).read_bytes()
+    content = (shipped_folder() / card.file).read_bytes()
     assert hashlib.sha256(content).hexdigest().startswith(step.digest)
     assert enhance.steps_for(found(noise_sigma=30.0), Mode("mine", "general", strength=0)) == ()

@@ -90,7 +90,9 @@ def status(**facts: Any) -> dict[str, Any]:
     entry = {"state": "running", "source": NASTY, "reason": None}
     plain: dict[str, Any] = {
         "counts": {"done": 3, "failed": 1, "retry": 0}, "queued": 2, "photos_per_hour": 1, "eta_minutes": None,
-        "folders": [{"watch": "/in", "output": "/out", "there": True}, {"watch": NASTY, "output": "/o", "there": False}],
+        "folders": [
+            {"watch": "/in", "output": "/out", "there": True}, {"watch": NASTY, "output": "/o", "there": False},
+        ],
         "running": [entry], "problems": [entry | {"state": "failed", "source": "/in/b.jpg", "reason": "so"}],
         "notes": ["the ledger was damaged"],
     }  # fmt: skip

@@ -122,7 +122,7 @@ class Home:
         return answer
 
     def states(self) -> dict[str, str]:
-        """State by photo, the latest row of each, straight from the ledger's file: asked often, so without a process."""
+        """State by photo, of its latest row, straight from the ledger's file: asked often, so without a process."""
         path = self.folder / "state/darkroomd/ledger.sqlite"
         if not path.exists():
             return {}

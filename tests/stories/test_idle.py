@@ -19,7 +19,8 @@ def test_with_empty_folders_there_is_no_worker_and_little_memory(home: Home) -> 
 
 def test_with_no_more_photos_the_worker_ends_and_its_memory_is_given_back(home: Home) -> None:
     home.config.write_text(
-        "folders: [{watch: inbox, output: enhanced, mode: general}]\nservice: {settle_seconds: 0.1, idle_minutes: 0.01}\n"
+        "folders: [{watch: inbox, output: enhanced, mode: general}]\n"
+        "service: {settle_seconds: 0.1, idle_minutes: 0.01}\n"
     )
     service = home.start()
     home.photo("cat.png", noisy())

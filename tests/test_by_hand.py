@@ -116,7 +116,7 @@ def test_what_could_not_be_published_leaves_nothing(
 
 
 def test_what_is_explained_is_what_is_then_done(photo: Path, settings: Config) -> None:
-    told = by_hand.explained(photo.parent, photo, settings)
+    told = by_hand.explained(photo, settings)
     done = by_hand.enhanced_file(by_hand.job_for(photo.parent, photo, None, settings.modes["auto"], settings))
     assert told.steps == done.steps
     assert (told.found, told.limits, told.width, told.height) == (done.found, done.limits, done.width, done.height)
@@ -126,7 +126,7 @@ def test_what_is_explained_is_what_is_then_done(photo: Path, settings: Config) -
 
 def test_a_photo_that_needs_nothing_needs_little_memory(tmp_path: Path, settings: Config) -> None:
     good = pictures.write_png(tmp_path / "good.png", pictures.scene(96, 72))
-    told = by_hand.explained(tmp_path, good, settings)
+    told = by_hand.explained(good, settings)
     assert told.steps == ()
     assert told.memory_mb < 1
 
@@ -137,13 +137,13 @@ def test_the_folder_of_a_photo_and_its_first_rule_decide(photo: Path, settings: 
     rules = (Rule("*_raw*", True, None), Rule("cat*", False, replace(GENERAL, strength=0.5)))
     folders = (Folder(other, other, AUTO), Folder(photo.parent, photo.parent / "out", AUTO, rules))
     watched = replace(settings, folders=folders)
-    told = by_hand.explained(photo.parent, photo, watched)
+    told = by_hand.explained(photo, watched)
     assert (told.rule, told.mode) == (f"rule 'cat*' of {photo.parent}", "general")
     assert told.target == photo.parent / "out/cat.png"
     assert [step.strength for step in told.steps] == [0.5]
 
     raw = photo.rename(photo.with_name("dog_raw.png"))
-    told = by_hand.explained(photo.parent, raw, watched)
+    told = by_hand.explained(raw, watched)
     assert (told.refused, told.target) == ("skipped by the rule for *_raw*", None)
 
 
@@ -154,7 +154,7 @@ def test_what_would_be_refused_is_explained_too(photo: Path, settings: Config, a
         photo.unlink()
     elif act == "no photo":
         photo.write_text("Dear diary")
-    told = by_hand.explained(photo.parent, photo, replace(settings, limits=limits))
+    told = by_hand.explained(photo, replace(settings, limits=limits))
     words = {"gone": "cannot read the file", "no photo": "not a photo", "too large": "limits.max_megapixels"}
     assert told.refused is not None
     assert words[act] in told.refused

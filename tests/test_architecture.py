@@ -23,11 +23,11 @@ STAGES = ("picture", "look", "enhance", "guard", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config doctor errors job log models places record say service status workers",
+    "cli": "by_hand config doctor errors job log models places plan record say service status workers",
     "by_hand": "config enhance errors job look models picture pipeline plan settle watch write",
     "doctor": "_core config errors models picture",
     "status": "config record",
-    "say": "job",
+    "say": "job log",
     # the service's own process, which stays small
     "service": "config errors job plan record settle systemd watch workers write",
     "systemd": "",

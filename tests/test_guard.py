@@ -6,12 +6,13 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from darkroomd.guard import colour_difference, guards, lab_from_srgb
 from darkroomd.job import GuardResult, Picture
+from darkroomd.look import findings
 from tests import pictures
 
 
-def checked(before: np.ndarray, after: np.ndarray) -> dict[str, GuardResult]:
+def checked(before: np.ndarray, after: np.ndarray, noise_sigma: float = 0.0) -> dict[str, GuardResult]:
     a, b = (Picture(pixels, None, "png", {}) for pixels in (before, after))
-    return {check.name: check for check in guards(a, b)}
+    return {check.name: check for check in guards(a, b, noise_sigma)}
 
 
 def test_the_same_picture_passes_with_nothing_to_say() -> None:
@@ -19,9 +20,13 @@ def test_the_same_picture_passes_with_nothing_to_say() -> None:
     assert all(check.passed and check.value == 0 for check in checked(scene, scene).values())
 
 
-def test_noise_taken_away_passes() -> None:
-    scene = pictures.scene(300, 200)
-    assert all(check.passed for check in checked(pictures.with_noise(scene, 25), scene).values())
+@pytest.mark.parametrize("brightness", [1.0, 0.33])
+@pytest.mark.parametrize("sigma", [5, 16, 25, 50])
+def test_noise_taken_away_passes_even_where_it_was_clipped_at_black(sigma: int, brightness: float) -> None:
+    truth = np.rint(pictures.read(pictures.free_picture("coffee.png")) * brightness).astype(np.uint8)
+    noisy = pictures.with_noise(truth, sigma)
+    read = findings(Picture(noisy, None, "png", {})).noise_sigma
+    assert all(check.passed for check in checked(noisy, truth, read).values())
 
 
 def test_a_shift_of_all_colours_is_caught() -> None:

@@ -49,7 +49,7 @@ def run(job: Job) -> Staged:
         except BadResult as error:
             return Staged(job, content, timer.on(replace(verdict, status="failed", reason=str(error))))
         with timer("guard"):
-            checks = guards(picture, result)
+            checks = guards(picture, result, found.noise_sigma)
         verdict = replace(verdict, guards=checks, width=result.width, height=result.height)
         if tripped := [check for check in checks if not check.passed]:
             why = ", ".join(f"{check.name} {check.value:.1f} (limit {check.limit:g})" for check in tripped)

@@ -23,7 +23,8 @@ def test_the_same_picture_passes_with_nothing_to_say() -> None:
 @pytest.mark.parametrize("brightness", [1.0, 0.33])
 @pytest.mark.parametrize("sigma", [5, 16, 25, 50])
 def test_noise_taken_away_passes_even_where_it_was_clipped_at_black(sigma: int, brightness: float) -> None:
-    truth = np.rint(pictures.read(pictures.free_picture("coffee.png")) * brightness).astype(np.uint8)
+    bright = pictures.read(pictures.free_picture("coffee.png")).astype(np.float64)
+    truth = np.rint(bright * brightness).astype(np.uint8)
     noisy = pictures.with_noise(truth, sigma)
     read = findings(Picture(noisy, None, "png", {})).noise_sigma
     assert all(check.passed for check in checked(noisy, truth, read).values())

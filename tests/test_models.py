@@ -44,6 +44,10 @@ def test_missing_cards_and_cards_without_a_field_are_named(tmp_path: Path, monke
     (tmp_path / "cards.yaml").write_text("one: {file: one.onnx}")
     with pytest.raises(Unavailable, match=r"cards.yaml: one: .*missing.*sha256"):
         models.cards(tmp_path)
+    for damaged in ("one: [", "just words", ""):
+        (tmp_path / "cards.yaml").write_text(damaged)
+        with pytest.raises(Unavailable, match=r"cards.yaml: these are no cards"):
+            models.cards(tmp_path)
 
 
 def test_an_unknown_network_is_an_error_that_says_which_there_are() -> None:

@@ -77,6 +77,8 @@ def enhanced_file(job: Job) -> Verdict:
         raise
     except OSError as error:
         raise CannotWrite(f"{job.target.parent}: {error.strerror}") from error
+    except MemoryError:
+        return Verdict(job.source, "failed", job.mode.name, reason="not enough memory for this picture")
     except (Retryable, Conflict, Changed) as error:
         return Verdict(job.source, "failed", job.mode.name, reason=str(error))
     finally:

@@ -64,18 +64,20 @@ class Card:
 
 
 def cards(folder: Path | None = None) -> dict[str, Card]:
-    """Every network's card by name. Unavailable when cards.yaml is missing or a card lacks a field."""
+    """Every network's card by name. Unavailable when cards.yaml is missing or damaged, or a card lacks a field."""
     path = (folder or shipped_folder()) / "cards.yaml"
     try:
         text = path.read_text()
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror}; reinstall darkroomd to get its networks back") from error
     found = {}
-    for name, values in yaml.safe_load(text).items():
-        try:
+    try:
+        for name, values in yaml.safe_load(text).items():
             found[name] = Card(name=name, **values)
-        except TypeError as error:
-            raise Unavailable(f"{path}: {name}: {str(error).partition('__init__() ')[2]}") from error
+    except TypeError as error:
+        raise Unavailable(f"{path}: {name}: {str(error).partition('__init__() ')[2]}") from error
+    except (yaml.YAMLError, AttributeError) as error:
+        raise Unavailable(f"{path}: these are no cards; reinstall darkroomd, or restore the file") from error
     return found
 
 

@@ -133,17 +133,22 @@ class TilePlan:
 
 
 def plan_axis(length: int, tile: int, margin: int, blend: int, multiple_of: int) -> Axis:
-    """The smallest number of equal cores whose tiles keep to the limit, found by trying."""
+    """The smallest number of equal cores whose tiles keep to the limit, found by trying; cores start at multiples."""
     for count in range(1, length + 1):
-        core = -(-length // count)
-        side = -(-(core + 2 * margin) // multiple_of) * multiple_of
+        core = length if count == 1 else upwards(-(-length // count), multiple_of)
+        side = upwards(core + 2 * margin, multiple_of)
         if side <= tile:
-            return Axis(length, core, count, side, blend)
+            return Axis(length, core, -(-length // core), side, blend)
     raise ValueError("no room for a core")
 
 
+def upwards(number: int, multiple_of: int) -> int:
+    """The next multiple, or the number itself."""
+    return -(-number // multiple_of) * multiple_of
+
+
 def plan_tiles(width: int, height: int, tile: int, halo: int, blend: int, multiple_of: int) -> TilePlan:
-    margin = halo + blend
+    margin = upwards(halo + blend, multiple_of)
     return TilePlan(
         plan_axis(width, tile, margin, blend, multiple_of), plan_axis(height, tile, margin, blend, multiple_of), margin
     )

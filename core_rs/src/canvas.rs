@@ -317,7 +317,7 @@ mod tests {
             let codes = (0..width * height * channels).map(|n| (n as u16).wrapping_mul(40503).wrapping_add(seed));
             let fine: Vec<u16> = codes.collect();
             let coarse: Vec<u8> = fine.iter().map(|&code| (code >> 8) as u8).collect();
-            let plan = TilePlan::new(size, 2 * (halo + blend) + multiple_of + extra, halo, blend, multiple_of).unwrap();
+            let plan = TilePlan::new(size, 2 * (halo + blend).next_multiple_of(multiple_of) + multiple_of + extra, halo, blend, multiple_of).unwrap();
             let picture = Picture::new("pixels", &fine, size, channels).unwrap();
             prop_assert_eq!(through(picture, &plan, 1, space), fine.clone());
             let picture = Picture::new("pixels", &coarse, size, channels).unwrap();

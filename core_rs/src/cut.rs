@@ -156,7 +156,8 @@ mod tests {
         ) {
             let size = Size { width, height };
             let pixels: Vec<u16> = (0..width * height * 3).map(|n| (n * 37) as u16).collect();
-            let plan = TilePlan::new(size, 2 * margin + multiple_of + extra, margin, 0, multiple_of).unwrap();
+            let plan = TilePlan::new(size, 2 * margin.next_multiple_of(multiple_of) + multiple_of + extra, margin, 0, multiple_of).unwrap();
+            let margin = plan.margin();
             let Size { width: tile_width, height: tile_height } = plan.tile();
             let mut out = vec![0.0f32; 3 * tile_width * tile_height];
             for index in 0..plan.count() as i64 {

@@ -27,7 +27,7 @@ pub enum Error {
     NoRoomForCore {
         /// The limit on a tile's side.
         tile: usize,
-        /// `halo + blend`.
+        /// `halo + blend`, rounded up to the multiple.
         margin: usize,
         /// What a tile's side must be a multiple of.
         multiple_of: usize,

@@ -40,7 +40,8 @@ __version__: Final[str]
 class TilePlan:
     """Where a picture is cut: immutable data; plans made with the same arguments are equal.
 
-    The picture is divided into `columns` × `rows` equal cores (the last may be smaller); each tile is its core plus
+    The picture is divided into `columns` × `rows` equal cores (the last may be smaller) that start at multiples of
+    `multiple_of`, so that every tile lies on the network's grid as the picture does; each tile is its core plus
     `margin` pixels on every side, mirrored where that lies outside the picture, and enlarged (to the right and
     below) to a multiple of `multiple_of`. All tiles of a plan have the same shape, so one session shape serves.
     Tiles are numbered row by row.
@@ -61,7 +62,7 @@ class TilePlan:
     def rows(self) -> int: ...
     @property
     def margin(self) -> int:
-        """halo + blend: pixels around each core."""
+        """halo + blend, rounded up to a multiple of `multiple_of`: pixels around each core."""
     @property
     def tile_width(self) -> int:
         """Of every tile, margins included: a multiple of `multiple_of`."""
@@ -83,8 +84,8 @@ def plan_tiles(width: int, height: int, tile: int, halo: int, blend: int, multip
     halo: pixels of context that a network needs around what it answers for (its receptive radius); blend: pixels
     beyond a core in which neighbours fade into each other, each still with its full halo. ValueError when the
     picture is empty, `multiple_of` is 0, or `tile` leaves no room for a core: when the largest multiple of
-    `multiple_of` up to `tile` is not more than 2 * (halo + blend). A picture that fits with its margins into
-    that multiple is one tile, no larger than it must be.
+    `multiple_of` up to `tile` is not more than two margins. A picture that fits with its margins into that multiple
+    is one tile, no larger than it must be.
     """
 
 def cut(

@@ -43,7 +43,7 @@ def plan_arguments(draw: st.DrawFn) -> tuple[int, int, int, int]:
     """(tile, halo, blend, multiple_of) with room for a core."""
     halo, blend, multiple_of = draw(st.integers(0, 6)), draw(st.integers(0, 9)), draw(st.integers(1, 9))
     extra = draw(st.integers(0, 24))
-    return 2 * (halo + blend) + multiple_of + extra, halo, blend, multiple_of
+    return 2 * (halo + blend + multiple_of) + multiple_of + extra, halo, blend, multiple_of
 
 
 def plan_for(pixels: Array, arguments: tuple[int, int, int, int]) -> _core.TilePlan:

@@ -104,7 +104,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no room for a multiple": (
         lambda: anything.plan_tiles(8, 6, 15, 3, 1, 8),
-        "tile: 15 pixels in multiples of 8 leave no room for a core between two margins of 4",
+        "tile: 15 pixels in multiples of 8 leave no room for a core between two margins of 8",
     ),
     "empty plan": (lambda: anything.plan_tiles(0, 6, 8, 0, 0, 1), "width: wanted 1 to 2147483647, got 0"),
     "negative width": (lambda: anything.plan_tiles(-1, 6, 8, 0, 0, 1), "width: wanted 0 or more, got -1"),

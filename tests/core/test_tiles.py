@@ -58,7 +58,7 @@ def test_the_same_arguments_give_the_same_plan(width: int, height: int, argument
 
 def test_a_picture_that_fits_is_one_tile_no_larger_than_it_must_be() -> None:
     plan = _core.plan_tiles(100, 50, 1024, 8, 4, 16)
-    assert (len(plan), plan.tile_width, plan.tile_height) == (1, 128, 80)
+    assert (len(plan), plan.tile_width, plan.tile_height) == (1, 144, 96)
     assert plan.core(0) == (0, 0, 100, 50)
 
 

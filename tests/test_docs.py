@@ -32,7 +32,6 @@ PAGES = sorted(
 )
 COMMANDS = ROOT / "docs/commands.md"
 OPERATIONS = ROOT / "docs/operations.md"
-WRITTEN_BY_MAKE = {"benchmarks/RESULTS.md"}  # make bench, make quality
 ONE_FOLDER = "folders: [{watch: in, output: out}]\n"
 
 # Events whose name is put together when it happens, and what it can be.
@@ -300,7 +299,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page
-        assert there.exists() or name_of(there) in WRITTEN_BY_MAKE, target
+        assert there.exists(), target
         assert not anchor or anchor in anchors(there), target
 
 

@@ -1,10 +1,12 @@
 """Cards, digests and sessions."""
 
+import hashlib
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from darkroomd import models
 from darkroomd.errors import OutOfMemory, Unavailable
@@ -20,6 +22,14 @@ def test_every_shipped_network_is_the_file_on_its_card_and_opens() -> None:
         answer = net.run(np.full((1, 3, side, side), 0.5, np.float32))
         assert answer.shape == (1, 3, side * card.scale, side * card.scale)
         assert np.isfinite(answer).all()
+
+
+def test_a_changed_recipe_cannot_hide_behind_an_old_network() -> None:
+    recipes = yaml.safe_load((Path(__file__).parents[1] / "training" / "recipes.yaml").read_text())
+    for card in models.cards().values():
+        block = yaml.safe_dump(recipes[card.recipe], sort_keys=True)
+        assert card.recipe_sha256 == hashlib.sha256(block.encode()).hexdigest()
+        assert card.steps == recipes[card.recipe]["steps"]
 
 
 def test_a_network_whose_bytes_changed_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from darkroomd.enhance import enhanced, steps_for
 from darkroomd.errors import BadResult, Retryable
@@ -125,5 +125,10 @@ class Timer:
 
     def on(self, verdict: Verdict) -> Verdict:
         """The verdict with its times and this process's peak memory so far."""
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        return replace(verdict, seconds=dict(self._seconds), peak_rss_mb=peak_mb)
+        return replace(verdict, seconds=dict(self._seconds), peak_rss_mb=_peak_rss_mb())
+
+
+def _peak_rss_mb() -> int:
+    """From /proc, because getrusage also counts what the parent held when it started this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024

@@ -18,9 +18,9 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means
 
 from benchmarks.results import machine, rewrite, table
+from darkroomd.device import network
 from darkroomd.enhance import through
 from darkroomd.job import Engine
-from darkroomd.models import network
 
 Floats = npt.NDArray[np.float32]
 DATA = Path(__file__).parents[2] / "shared" / "data" / "test"

@@ -21,9 +21,9 @@ from darkroomd import pipeline
 from darkroomd._core import Canvas, TilePlan, cut, measure, mix
 from darkroomd.by_hand import job_for
 from darkroomd.config import defaults
+from darkroomd.device import Network, network
 from darkroomd.enhance import tile_plan
 from darkroomd.job import Engine, Job
-from darkroomd.models import Network, network
 from tests import pictures, reference
 
 MEGAPIXELS = 12

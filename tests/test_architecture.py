@@ -23,9 +23,9 @@ STAGES = ("picture", "look", "enhance", "guard", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config doctor errors job log models places plan record say service status workers",
-    "by_hand": "config enhance errors job look models picture pipeline plan settle watch write",
-    "doctor": "_core config errors models picture",
+    "cli": "by_hand config device doctor errors job log models places plan record say service status workers",
+    "by_hand": "config device enhance errors job look models picture pipeline plan settle watch write",
+    "doctor": "_core config device errors models picture",
     "status": "config record",
     "say": "job log",
     # the service's own process, which stays small
@@ -42,10 +42,11 @@ MAY_IMPORT = {
     "pipeline": "enhance errors guard job look picture write",
     "picture": "errors job",
     "look": "_core job",
-    "enhance": "_core errors job models",
+    "enhance": "_core device errors job models",
     "guard": "_core job",
     "write": "errors job",
-    "models": "errors job places",
+    "models": "errors places",
+    "device": "errors job models",
     # what a config says
     "config": "errors job marks overlap places shape",
     "shape": "job marks",
@@ -61,8 +62,8 @@ MAY_IMPORT = {
 # A library, and the only files that know it.
 KNOWN_IN = {
     "pyvips": "picture",
-    "onnxruntime": "models",
-    "numpy": "enhance guard look models picture",
+    "onnxruntime": "device",
+    "numpy": "device enhance guard look picture",
     "watchdog": "watch",
     "sqlite3": "ledger_file record",
     "sdnotify": "systemd",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroomd import by_hand, config, models, pipeline
+from darkroomd import by_hand, config, device, pipeline
 from darkroomd.config import Config, Folder, Rule
 from darkroomd.errors import CannotWrite, Retryable
 from darkroomd.job import Job, Limits, Mode, Staged
@@ -107,10 +107,10 @@ def test_what_could_not_be_published_leaves_nothing(
     tmp_path: Path, photo: Path, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     networks.shipped(tmp_path / "models", monkeypatch, black=networks.times(0))
-    models.network.cache_clear()
+    device.network.cache_clear()
     before = snapshot(photo.parent)
     verdict = by_hand.enhanced_file(by_hand.job_for(photo.parent, photo, None, Mode("black", "black"), settings))
-    models.network.cache_clear()
+    device.network.cache_clear()
     assert (verdict.status, verdict.output) == ("failed", None)
     assert snapshot(photo.parent).keys() == before.keys()
 

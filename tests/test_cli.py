@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from darkroomd import cli, models
+from darkroomd import cli, device
 from darkroomd.job import Verdict
 from darkroomd.record import Ledger
 from tests import networks, pictures
@@ -253,9 +253,9 @@ def test_enhance_ends_with_69_when_its_network_is_not_the_one_on_the_card(
 ) -> None:
     folder = networks.shipped(photo.parent / "models", monkeypatch, general=networks.identity())
     (folder / "general.onnx").write_bytes(b"something else")
-    models.network.cache_clear()
+    device.network.cache_clear()
     answer = typed("enhance", photo)
-    models.network.cache_clear()
+    device.network.cache_clear()
     assert (answer.exit_code, answer.stdout) == (69, "")
     assert "general.onnx is not the file on its card" in answer.stderr
     assert not list(photo.parent.glob(".darkroomd*"))

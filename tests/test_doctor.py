@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroomd import doctor, models, picture
+from darkroomd import device, doctor, picture
 from darkroomd.doctor import Fact, examined
 from tests import networks
 from tests.command import typed
@@ -99,7 +99,7 @@ def test_networks_that_are_missing_or_spoiled_are_bad(
 def test_two_runtimes_or_none_are_bad(
     config: Path, monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], words: str
 ) -> None:
-    monkeypatch.setattr(models, "runtime_versions", lambda: installed)
+    monkeypatch.setattr(device, "runtime_versions", lambda: installed)
     (line,) = bad(config)
     assert line.startswith("onnxruntime: ")
     assert words in line

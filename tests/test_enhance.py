@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroomd import enhance, models
+from darkroomd import device, enhance, models
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.job import Engine, Findings, Mode, Picture, Step
 from darkroomd.places import shipped_folder
@@ -20,9 +20,9 @@ ENGINE = Engine()
 @pytest.fixture(autouse=True)
 def sessions_of_their_own() -> Iterator[None]:
     """A session is kept as long as the process lives: none of one test may be met in another."""
-    models.network.cache_clear()
+    device.network.cache_clear()
     yield
-    models.network.cache_clear()
+    device.network.cache_clear()
 
 
 def photo(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Picture:
@@ -113,7 +113,7 @@ def test_an_answer_that_is_no_number_is_a_bad_result(
 class ShortOfMemory:
     """A network that has room for tiles up to `room` pixels only, and counts what it was asked for."""
 
-    def __init__(self, inner: models.Network, room: int) -> None:
+    def __init__(self, inner: device.Network, room: int) -> None:
         self.card, self.inner, self.room = inner.card, inner, room
         self.asked: list[int] = []
 
@@ -130,7 +130,7 @@ def test_a_shortage_of_memory_begins_anew_with_smaller_tiles_and_gives_the_same_
     networks.shipped(tmp_path / "models", monkeypatch, blur=(networks.box_blur(4), {"halo": 4, "tile": 512}))
     pixels = noise(300, 400, 3, np.uint8)
     expected = enhance.enhanced(photo(pixels), steps("blur"), ENGINE).pixels
-    short = ShortOfMemory(models.network("blur", ENGINE), 150 * 150)
+    short = ShortOfMemory(device.network("blur", ENGINE), 150 * 150)
     monkeypatch.setattr(enhance, "network", lambda name, engine: short)
     after = enhance.enhanced(photo(pixels), steps("blur"), ENGINE).pixels
     assert short.asked[0] > short.room >= short.asked[-1]
@@ -141,7 +141,7 @@ def test_when_not_even_the_smallest_tile_fits_the_shortage_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     networks.shipped(tmp_path / "models", monkeypatch, blur=networks.box_blur(4))
-    short = ShortOfMemory(models.network("blur", ENGINE), 0)
+    short = ShortOfMemory(device.network("blur", ENGINE), 0)
     monkeypatch.setattr(enhance, "network", lambda name, engine: short)
     with pytest.raises(OutOfMemory, match="not enough memory"):
         enhance.enhanced(photo(noise(300, 400, 3, np.uint8)), steps("blur"), ENGINE)

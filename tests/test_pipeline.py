@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroomd import models, picture, pipeline
+from darkroomd import device, picture, pipeline
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Job, Limits, Mode, Output, Staged
 from tests import networks, pictures
@@ -21,9 +21,9 @@ SAME = Mode("same", "same")
 
 @pytest.fixture(autouse=True)
 def sessions_of_their_own() -> Iterator[None]:
-    models.network.cache_clear()
+    device.network.cache_clear()
     yield
-    models.network.cache_clear()
+    device.network.cache_clear()
 
 
 @pytest.fixture

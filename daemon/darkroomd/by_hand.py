@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from darkroomd.config import Config
+from darkroomd.device import network
 from darkroomd.enhance import peak_memory_mb, steps_for
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.job import Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
-from darkroomd.models import cards, digests, network
+from darkroomd.models import cards, digests
 from darkroomd.picture import decoded, opened
 from darkroomd.pipeline import run
 from darkroomd.plan import FORMAT_OF, SUFFIXES, mode_for, plan, recipe, target_name

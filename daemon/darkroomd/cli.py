@@ -293,8 +293,9 @@ def models_list(as_json: bool = False) -> None:
 @models.command("verify")
 def models_verify() -> None:
     """Compare every network's file with the digest on its card, and open it."""
+    from darkroomd.device import Network
     from darkroomd.job import Engine
-    from darkroomd.models import Network, cards
+    from darkroomd.models import cards
 
     with exit_codes():
         for card in cards().values():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from darkroomd import _core, config, models, picture
+from darkroomd import _core, config, device, models, picture
 from darkroomd.errors import ConfigError, Unavailable
 
 INOTIFY_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -34,14 +34,14 @@ def _versions() -> Iterator[Fact]:
     yield Fact("python", platform.python_version())
     for name, number in picture.versions().items():
         yield Fact(name, number)
-    runtimes = models.runtime_versions()
+    runtimes = device.runtime_versions()
     if len(runtimes) == 1:
         yield Fact(*next(iter(runtimes.items())))
     elif runtimes:
         both = " and ".join(f"{name} {number}" for name, number in runtimes.items())
         yield Fact("onnxruntime", f"{both} overwrite each other: uninstall both, then install one", good=False)
     else:
-        yield Fact("onnxruntime", f"not installed: {models.INSTALL_HINT}", good=False)
+        yield Fact("onnxruntime", f"not installed: {device.INSTALL_HINT}", good=False)
 
 
 def _networks() -> Iterator[Fact]:
@@ -51,7 +51,7 @@ def _networks() -> Iterator[Fact]:
             yield Fact(f"network {card.name}", f"{card.file}, {card.digest}")
     except Unavailable as error:
         yield Fact("networks", str(error), good=False)
-    yield Fact("device", models.chosen_device("auto"))
+    yield Fact("device", device.chosen_device("auto"))
 
 
 def _formats() -> Iterator[Fact]:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles
+from darkroomd.device import Network, network
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.job import Engine, Findings, Mode, Picture, Step
-from darkroomd.models import Card, Network, cards, network
+from darkroomd.models import Card, cards
 
 # `choose` runs the network when one of these is reached. Set on training photographs (training/fit_look.py) so that
 # at most one clean photograph in twenty reaches any of them.

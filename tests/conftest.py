@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 import structlog
 
-from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output
+from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Treatment
 from darkroomd.settle import fingerprint
 from tests.command import environment
 
 
 @pytest.fixture
 def general() -> Mode:
-    return Mode("general", "general")
+    return Mode("general", (Treatment("general"),))
 
 
 @pytest.fixture
 def auto() -> Mode:
-    return Mode("auto", "general", choose=True)
+    return Mode("auto", (Treatment("general"),), choose=True)
 
 
 def make_job(source: Path, target: Path, mode: Mode, output: Output | None = None, limits: Limits | None = None) -> Job:

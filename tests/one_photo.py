@@ -13,7 +13,7 @@ from pathlib import Path
 
 from darkroomd import write
 from darkroomd.errors import Changed, Conflict, Retryable
-from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Verdict
+from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Treatment, Verdict
 from darkroomd.record import Ledger
 
 NOW = 1_000_000.0
@@ -31,7 +31,7 @@ def job_for(source: Path, target: Path, output_root: Path | None = None, **chang
         source=source,
         fingerprint=fingerprint_of(source) if source.exists() else Fingerprint(1, 2, 3, 4, 5),
         target=target,
-        mode=Mode("auto", "general"),
+        mode=Mode("auto", (Treatment("general"),)),
         output=Output(),
         limits=Limits(),
         engine=Engine(),

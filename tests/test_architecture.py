@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "models": "errors places",
     "device": "errors job models",
     # what a config says
-    "config": "errors job marks overlap places shape",
+    "config": "errors job marks models overlap places shape",
     "shape": "job marks",
     "marks": "",
     "overlap": "",

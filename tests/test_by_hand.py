@@ -10,13 +10,13 @@ import pytest
 from darkroomd import by_hand, config, device, pipeline
 from darkroomd.config import Config, Folder, Rule
 from darkroomd.errors import CannotWrite, Retryable
-from darkroomd.job import Job, Limits, Mode, Staged
+from darkroomd.job import Job, Limits, Mode, Staged, Treatment
 from tests import networks, pictures
 from tests.command import snapshot
 
 NOISY = pictures.with_noise(pictures.scene(96, 72), 12)
-GENERAL = Mode("general", "general")
-AUTO = Mode("auto", "general", choose=True)
+GENERAL = Mode("general", (Treatment("general"),))
+AUTO = Mode("auto", (Treatment("general"),), choose=True)
 
 
 @pytest.fixture
@@ -109,7 +109,8 @@ def test_what_could_not_be_published_leaves_nothing(
     networks.shipped(tmp_path / "models", monkeypatch, black=networks.times(0))
     device.network.cache_clear()
     before = snapshot(photo.parent)
-    verdict = by_hand.enhanced_file(by_hand.job_for(photo.parent, photo, None, Mode("black", "black"), settings))
+    black = Mode("black", (Treatment("black"),))
+    verdict = by_hand.enhanced_file(by_hand.job_for(photo.parent, photo, None, black, settings))
     device.network.cache_clear()
     assert (verdict.status, verdict.output) == ("failed", None)
     assert snapshot(photo.parent).keys() == before.keys()

@@ -14,10 +14,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darkroomd import config
+from darkroomd import config, shape
 from darkroomd.config import Config, Service, builtin_modes, defaults, load
 from darkroomd.errors import ConfigError
-from darkroomd.job import Limits, Mode, Output
+from darkroomd.job import Limits, Mode, Output, Treatment
 
 SHIPPED = Path(__file__).parent.parent / "config"
 DOCS = Path(__file__).parent.parent / "docs/configuration.md"
@@ -99,7 +99,7 @@ def test_the_strength_nearest_to_the_photo_counts(home: Path) -> None:
           gentle: {based_on: auto, strength: 0.4}
         """,
     ).folders[0]
-    gentle = Mode("gentle", "general", 0.4, choose=True)
+    gentle = Mode("gentle", (Treatment("general"),), 0.4, choose=True)
     assert folder.mode == replace(gentle, strength=0.7)
     assert [(rule.name, rule.skip, rule.mode) for rule in folder.rules] == [
         ("*_raw*", True, None),
@@ -115,7 +115,7 @@ def test_a_mode_may_be_based_on_another_of_the_users(home: Path) -> None:
         home,
         ONE_FOLDER + "modes: {c: {based_on: b}, b: {based_on: a, strength: 0.5}, a: {based_on: auto, strength: 0.2}}\n",
     ).modes
-    assert modes["c"] == Mode("c", "general", 0.5, choose=True)
+    assert modes["c"] == Mode("c", (Treatment("general"),), 0.5, choose=True)
     assert modes["auto"] == AUTO
 
 
@@ -125,8 +125,104 @@ def test_a_built_in_mode_can_be_adjusted_by_its_own_name(home: Path) -> None:
     assert got.modes["soft"] == replace(AUTO, name="soft", strength=0.5)
 
 
-def test_a_planned_mode_name_is_free_for_the_user_until_it_ships(home: Path) -> None:
-    assert loaded(home, ONE_FOLDER + "modes: {portrait: {based_on: general}}\n").modes["portrait"].network == "general"
+def without_specialists(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if only the network `general` shipped."""
+    folder = home / "shipped"
+    folder.mkdir()
+    cards = yaml.safe_load((SHIPPED.parent / "models/cards.yaml").read_text())
+    (folder / "cards.yaml").write_text(yaml.safe_dump({"general": cards["general"]}))
+    (folder / "modes.yaml").write_text(
+        (SHIPPED.parent / "models/modes.yaml").read_text() + "portrait: {network: faces}\n"
+    )
+    monkeypatch.setattr("darkroomd.places.shipped_folder", lambda: folder)
+
+
+def test_a_mode_is_offered_when_its_networks_ship(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_specialists(home, monkeypatch)
+    assert builtin_modes().keys() == {"auto", "general"}
+    (fault,) = faults(home, "folders: [{watch: i, output: o, mode: portrat}]\n")
+    assert fault.endswith(
+        "folders[0].mode: no network for portrait ships with this version; the modes are auto, general"
+    )
+    own = loaded(home, ONE_FOLDER + "modes: {portrait: {based_on: general}}\n").modes["portrait"]
+    assert own.networks == ("general",)  # until it ships, the name is free
+
+
+MODES = """\
+auto: {network: general, choose: true}
+general: {network: general}
+faces:
+  background: general
+  steps:
+    - {network: general, region: background, strength: 0.5}
+    - {network: general, region: faces}
+"""
+
+
+@pytest.fixture
+def with_faces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mode with two steps and an option, whatever ships."""
+    without_specialists(home, monkeypatch)
+    (home / "shipped/modes.yaml").write_text(MODES)
+
+
+@pytest.mark.usefixtures("with_faces")
+def test_a_mode_of_several_steps_is_a_few_lines(home: Path) -> None:
+    assert builtin_modes()["faces"] == Mode(
+        "faces", (Treatment("general", "background", 0.5), Treatment("general", "faces")), background="general"
+    )
+
+
+@pytest.mark.usefixtures("with_faces")
+def test_an_option_can_be_set_wherever_a_mode_is_named_and_the_nearest_counts(home: Path) -> None:
+    got = loaded(
+        home,
+        """\
+        folders:
+          - {watch: i, output: o, mode: own, background: leave, rules: [
+              {name: "a*", background: general}, {name: "b*", mode: faces, strength: 0.5}]}
+        modes:
+          own: {based_on: faces, strength: 0.7}
+        """,
+    ).folders[0]
+    own = replace(builtin_modes()["faces"], name="own", strength=0.7)
+    assert got.mode == replace(own, background="leave")
+    assert got.rules[0].mode == own
+    assert got.rules[1].mode == replace(builtin_modes()["faces"], strength=0.5)
+    assert [t.region for t in got.mode.treatments] == ["faces"]
+
+
+@pytest.mark.usefixtures("with_faces")
+def test_an_option_that_the_mode_does_not_have_is_a_fault(home: Path) -> None:
+    found = faults(
+        home,
+        """\
+        folders:
+          - {watch: i, output: o, background: leave}
+          - {watch: i2, output: o, mode: own, background: leave, rules: [{name: "a*", mode: mine, background: leave}]}
+        modes:
+          own: {based_on: faces}
+          mine: {based_on: general}
+          round: {based_on: around, background: leave}
+          around: {based_on: round}
+        """,
+    )
+    assert [fault.partition(": ")[2] for fault in found if "is no option" in fault] == [
+        "folders[0].background: is no option of mode auto; modes with it: faces",
+        "folders[1].rules[0].background: is no option of mode mine; modes with it: faces",
+    ]
+
+
+@pytest.mark.usefixtures("with_faces")
+def test_a_wrong_value_of_an_option_says_which_there_are(home: Path) -> None:
+    (fault,) = faults(home, "folders: [{watch: i, output: o, mode: faces, background: x}]\n")
+    assert fault == "1:58: folders[0].background: wants general or leave, not the text 'x'"
+
+
+def test_an_option_that_no_mode_has_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_specialists(home, monkeypatch)
+    (fault,) = faults(home, "folders: [{watch: i, output: o, background: leave}]\n")
+    assert fault.endswith("is no option of mode auto; no mode of this version has it")
 
 
 def test_a_mode_may_be_called_by_a_word_that_yaml_takes_for_true(home: Path) -> None:
@@ -366,13 +462,6 @@ REFUSED_FOLDERS = [
     ("{watch: i, output: config.yaml}", "1:30: folders[0].output", "/config.yaml is a file: name a folder"),
     ("{watch: i, output: o, mode: autp}", "1:39: folders[0].mode", "no mode 'autp'; did you mean auto?"),
     ("{watch: i, output: o, mode: zzz}", "1:39: folders[0].mode", "no mode 'zzz'; the modes are auto, general"),
-    ("{watch: i, output: o, mode: old-photo}", "1:39: folders[0].mode", "no network for old-photo ships with this"),
-    (
-        "{watch: i, output: o, mode: portrat}",
-        "1:39: folders[0].mode",
-        "no network for portrait ships with this version",
-    ),
-    ("{watch: i, output: o, mode: upscale}", "1:39: folders[0].mode", "the modes are auto, general"),
     ("{watch: i, output: o, mode: no}", "1:39: folders[0].mode", "wants text, not no, which YAML reads as false (in"),
     ("{watch: i, output: o, strength: 2}", "1:43: folders[0].strength", "not 2"),
     ("{watch: i, output: o, strength: null}", "1:43: folders[0].strength", "not null, which YAML reads as nothing"),
@@ -403,9 +492,9 @@ REFUSED_FOLDERS = [
     ("{watch: i, output: o, rules: [{name: /x, skip: true}]}", "1:48: folders[0].rules[0].name", "cannot begin with /"),
     ("{watch: i, output: o, rules: [{name: a/../x, skip: true}]}", "1:48: folders[0].rules[0].name", "or hold .."),
     (
-        "{watch: i, output: o, rules: [{name: x, mode: text}]}",
+        "{watch: i, output: o, rules: [{name: x, mode: generl}]}",
         "1:57: folders[0].rules[0].mode",
-        "no network for text ships",
+        "did you mean general?",
     ),
     ("{watch: i, output: o, rules: [{name: x, strength: -1}]}", "1:61: folders[0].rules[0].strength", "not -1"),
 ]
@@ -664,14 +753,15 @@ def test_the_docs_name_every_key_with_its_default() -> None:
         for field in fields(noun):
             written = yaml.safe_load(rows[field.name].strip("`"))
             assert getattr(noun, field.name) in (written, {"workers": 1, "memory_limit_mb": 0}.get(field.name))
-    assert {field.name for field in fields(config.Folder)} | {"skip", "based_on", "strength"} <= rows.keys()
+    assert {field.name for field in fields(config.Folder)} | {"skip", "based_on", *shape.OPTIONS} <= rows.keys()
 
 
 def test_the_built_in_modes_are_there() -> None:
-    assert builtin_modes() == {
-        "auto": Mode("auto", "general", 1.0, choose=True),
-        "general": Mode("general", "general", 1.0),
-    }
+    modes = builtin_modes()
+    assert modes["auto"].choose
+    assert modes["general"] == Mode("general", (Treatment("general"),))
+    table = DOCS.with_name("modes.md").read_text().split("--- |\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) >= modes.keys()
 
 
 def test_broken_built_in_modes_name_their_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

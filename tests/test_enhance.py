@@ -10,7 +10,7 @@ import pytest
 
 from darkroomd import device, enhance, models
 from darkroomd.errors import BadResult, OutOfMemory
-from darkroomd.job import Engine, Findings, Mode, Picture, Step
+from darkroomd.job import Engine, Findings, Mode, Picture, Step, Treatment
 from darkroomd.places import shipped_folder
 from tests import networks, pictures
 
@@ -166,7 +166,7 @@ def test_tiles_are_as_small_as_the_memory_limit_asks_for(tmp_path: Path, monkeyp
     assert peaks == sorted(peaks, reverse=True)
 
 
-AUTO = Mode("auto", "general", choose=True)
+AUTO = Mode("auto", (Treatment("general"),), choose=True)
 
 
 @pytest.mark.parametrize(
@@ -188,9 +188,9 @@ def test_mode_auto_runs_the_network_only_for_a_reason(facts: dict[str, Any], rea
 
 
 def test_other_modes_need_no_reason_and_strength_0_is_none() -> None:
-    (step,) = enhance.steps_for(found(), Mode("mine", "general", strength=0.4))
+    (step,) = enhance.steps_for(found(), Mode("mine", (Treatment("general"),), strength=0.4))
     card = models.cards()["general"]
     assert (step.model, step.digest, step.strength, step.reason) == ("general", card.digest, 0.4, "mode mine")
     content = (shipped_folder() / card.file).read_bytes()
     assert hashlib.sha256(content).hexdigest().startswith(step.digest)
-    assert enhance.steps_for(found(noise_sigma=30.0), Mode("mine", "general", strength=0)) == ()
+    assert enhance.steps_for(found(noise_sigma=30.0), Mode("mine", (Treatment("general"),), strength=0)) == ()

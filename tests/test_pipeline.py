@@ -12,11 +12,11 @@ import pytest
 
 from darkroomd import device, picture, pipeline
 from darkroomd.errors import Incomplete, Rejected, Retryable
-from darkroomd.job import Job, Limits, Mode, Output, Staged
+from darkroomd.job import Job, Limits, Mode, Output, Staged, Treatment
 from tests import networks, pictures
 from tests.conftest import make_job
 
-SAME = Mode("same", "same")
+SAME = Mode("same", (Treatment("same"),))
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_a_good_photo_in_another_format_is_converted(tmp_path: Path, out: Path, 
 @pytest.mark.parametrize("choose", [False, True])
 def test_strength_0_is_a_copy_and_the_reason(tmp_path: Path, out: Path, choose: bool) -> None:
     photo = pictures.write_png(tmp_path / "a.png", pictures.with_noise(pictures.scene(96, 72), 12))
-    job = make_job(photo, out / "a.png", Mode("any", "general", strength=0, choose=choose))
+    job = make_job(photo, out / "a.png", Mode("any", (Treatment("general"),), strength=0, choose=choose))
     assert staged(job) == photo.read_bytes()
     assert pipeline.run(job).verdict.reason == "strength is 0"
 
@@ -128,7 +128,7 @@ def test_strength_one_half_lies_between_the_photo_and_the_full_effect(tmp_path: 
     photo = pictures.write_png(tmp_path / "a.png", noisy)
     distances = []
     for strength in (0.5, 1.0):
-        answer = pipeline.run(make_job(photo, out / "a.png", Mode("any", "general", strength=strength)))
+        answer = pipeline.run(make_job(photo, out / "a.png", Mode("any", (Treatment("general"),), strength=strength)))
         assert answer.temporary is not None
         distances.append(pictures.psnr(pictures.read(answer.temporary), noisy))
     assert distances[0] > distances[1] + 3
@@ -151,7 +151,7 @@ def test_a_network_that_answers_nonsense_is_never_published(
 ) -> None:
     networks.shipped(tmp_path / "models", monkeypatch, broken=networks.times(factor))
     photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
-    job = make_job(photo, out / "a.png", Mode("broken", "broken"))
+    job = make_job(photo, out / "a.png", Mode("broken", (Treatment("broken"),)))
     answer = pipeline.run(job)
     assert answer.verdict.status == "failed"
     assert answer.verdict.reason is not None

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from darkroomd.config import Config, Folder, Rule, Service
 from darkroomd.errors import Unavailable
-from darkroomd.job import Fingerprint, Job, Limits, Mode, Output, Settled, Skip
+from darkroomd.job import Fingerprint, Job, Limits, Mode, Output, Settled, Skip, Treatment
 from darkroomd.plan import plan, recipe, target_name
 
 ROOT, OUT = Path("/in"), Path("/out")
-AUTO, OLD = Mode("auto", "general", choose=True), Mode("old-photo", "old")
+AUTO, OLD = Mode("auto", (Treatment("general"),), choose=True), Mode("old-photo", (Treatment("old"),))
 DIGESTS = {"general": "g" * 64, "old": "o" * 64}
 FOLDER = Folder(ROOT, OUT, AUTO)
 
@@ -97,7 +97,7 @@ def test_two_long_names_stay_two() -> None:
 
 
 def test_a_network_that_is_not_there_is_for_the_operator() -> None:
-    with pytest.raises(Unavailable, match="old-photo wants the network old"):
+    with pytest.raises(Unavailable, match="old-photo needs the network old, which is not installed: reinstall"):
         plan(
             Settled(ROOT, ROOT / "a.jpg", Fingerprint(1, 2, 3, 4, 5)),
             replace(FOLDER, mode=OLD),
@@ -118,20 +118,26 @@ def test_workers_share_the_cores() -> None:
 
 
 def test_the_recipe_changes_with_what_shapes_the_bytes_and_with_nothing_else() -> None:
-    same = recipe(AUTO, "d", Output())
-    assert same == recipe(AUTO, "d", Output(name="{stem}-x{ext}", mtime="now", existing="conflict"))
+    same = recipe(AUTO, DIGESTS, Output())
+    assert same == recipe(AUTO, DIGESTS, Output(name="{stem}-x{ext}", mtime="now", existing="conflict"))
+    assert same == recipe(AUTO, DIGESTS | {"old": "another"}, Output())
+    two = Mode("auto", (Treatment("general", "background"), Treatment("old", "faces")), background="general")
     others = [
-        recipe(replace(AUTO, strength=0.5), "d", Output()),
-        recipe(AUTO, "e", Output()),
-        recipe(AUTO, "d", Output(quality=80)),
-        recipe(AUTO, "d", Output(format="png")),
-        recipe(AUTO, "d", Output(metadata="strip")),
-        recipe(AUTO, "d", Output(unchanged="skip")),
+        recipe(replace(AUTO, strength=0.5), DIGESTS, Output()),
+        recipe(AUTO, DIGESTS | {"general": "another"}, Output()),
+        recipe(AUTO, DIGESTS, Output(quality=80)),
+        recipe(AUTO, DIGESTS, Output(format="png")),
+        recipe(AUTO, DIGESTS, Output(metadata="strip")),
+        recipe(AUTO, DIGESTS, Output(unchanged="skip")),
+        recipe(two, DIGESTS, Output()),
+        recipe(replace(two, steps=two.steps[::-1]), DIGESTS, Output()),
+        recipe(replace(two, background="leave"), DIGESTS, Output()),
+        recipe(two, DIGESTS | {"old": "another"}, Output()),
     ]
     assert len({same, *others}) == len(others) + 1
 
 
 def test_the_recipe_of_a_release_is_the_recipe_of_the_next() -> None:
-    assert recipe(Mode("auto", "general", choose=True), "0" * 64, Output()) == (
+    assert recipe(Mode("auto", (Treatment("general"),), choose=True), {"general": "0" * 64}, Output()) == (
         "a6c95bbe48b1fcb31f13de9e13dec885acf1f420da9a349925bb1e4eecb78688"
     )

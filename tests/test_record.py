@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from darkroomd import write
 from darkroomd.errors import Busy, CannotWrite, Changed, ConfigError, Conflict
-from darkroomd.job import Fingerprint, Job, Settled, Staged, Verdict, Written
+from darkroomd.job import Fingerprint, Job, Mode, Settled, Staged, Treatment, Verdict, Written
 from darkroomd.record import MOST_ATTEMPTS, Claimed, Healed, Ledger, delay_seconds
 from tests.one_photo import job_for, save
 
@@ -322,6 +322,21 @@ def test_any_name_and_any_number_survives(ledger: Ledger, name: str) -> None:
     told = ledger.verdict_of(job.source)
     assert told is not None
     assert told["source"] == str(job.source)
+
+
+def test_a_mode_of_several_steps_comes_back_from_the_ledger_as_it_was(ledger: Ledger) -> None:
+    steps = (Treatment("general", "background", 0.5), Treatment("portrait", "faces"))
+    mode = Mode("portrait", steps, 0.7, background="general")
+    assert begun(ledger, photo("a.jpg", mode=mode)).job.mode == mode
+
+
+def test_a_job_of_a_version_with_one_network_to_a_mode_means_what_it_meant(ledger: Ledger) -> None:
+    ledger.take_in([photo("a.jpg")], NOW)
+    ((text,),) = ledger._db.execute("SELECT text FROM settings").fetchall()
+    old = json.loads(text) | {"mode": {"name": "soft", "network": "general", "strength": 0.4, "choose": True}}
+    ledger._db.execute("UPDATE settings SET text = ?", (json.dumps(old),))
+    (claimed,) = ledger.claim(NOW, 1)
+    assert claimed.job.mode == Mode("soft", (Treatment("general"),), 0.4, choose=True)
 
 
 def test_settings_that_an_earlier_version_wrote_are_read(ledger: Ledger) -> None:

@@ -20,13 +20,13 @@ from darkroomd import config as configuration
 from darkroomd import write
 from darkroomd.config import Config, Folder, Rule
 from darkroomd.errors import CannotWrite, ConfigError, Unavailable
-from darkroomd.job import Limits, Mode, Output, Verdict
+from darkroomd.job import Limits, Mode, Output, Treatment, Verdict
 from darkroomd.record import Ledger, asked_again
 from darkroomd.service import Service, Summary
 from darkroomd.workers import Inline, Workers
 
 RUN = "tests.pretend:run"
-GENERAL = Mode("general", "general")
+GENERAL = Mode("general", (Treatment("general"),))
 DIGESTS = {"general": "g" * 64}
 DAY = 24 * 3600.0
 

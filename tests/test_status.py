@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from darkroomd.config import Folder
-from darkroomd.job import Job, Mode, Staged, Verdict
+from darkroomd.job import Job, Mode, Staged, Treatment, Verdict
 from darkroomd.record import Ledger
 from darkroomd.status import PROBLEMS_SHOWN, status_of
 from tests.conftest import make_job
@@ -27,7 +27,7 @@ def taken_in(ledger: Ledger, folder: Path, count: int) -> None:
     for number in range(count):
         photo = folder / f"{number:03}.jpg"
         photo.write_text(str(number))
-        jobs.append(make_job(photo, folder / "out" / photo.name, Mode("general", "general")))
+        jobs.append(make_job(photo, folder / "out" / photo.name, Mode("general", (Treatment("general"),))))
     ledger.take_in(jobs, NOW)
 
 
@@ -74,7 +74,7 @@ def test_a_thousand_problems_are_counted_and_the_latest_shown(ledger: Ledger, tm
 
 
 def test_folders_that_are_not_there_are_told(ledger: Ledger, tmp_path: Path) -> None:
-    here = Folder(tmp_path, tmp_path / "out", Mode("general", "general"))
+    here = Folder(tmp_path, tmp_path / "out", Mode("general", (Treatment("general"),)))
     facts = status_of(ledger, (here, replace(here, watch=tmp_path / "card")), NOW)
     assert [folder["there"] for folder in facts["folders"]] == [True, False]
     assert json.loads(json.dumps(facts)) == facts

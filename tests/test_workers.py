@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from darkroomd.errors import OutOfMemory, Rejected
-from darkroomd.job import Engine, Job, Limits, Mode, Output
+from darkroomd.job import Engine, Job, Limits, Mode, Output, Treatment
 from darkroomd.settle import fingerprint
 from darkroomd.workers import Bug, Inline, WorkerDied, Workers
 
@@ -27,7 +27,7 @@ def job(folder: Path, words: str) -> Job:
     found = fingerprint(source)
     assert found is not None
     return Job(
-        folder, source, found, target, Mode("auto", "general"), Output(), Limits(), Engine(), "recipe",
+        folder, source, found, target, Mode("auto", (Treatment("general"),)), Output(), Limits(), Engine(), "recipe",
         temporary=target.parent / f".darkroomd-x-{source.name}.part",
     )  # fmt: skip
 

@@ -58,7 +58,7 @@ def job_for(root: Path, source: Path, output: Path | None, mode: Mode, config: C
         output=settings,
         limits=config.limits,
         engine=Engine(device=config.service.device, memory_limit_mb=config.service.memory_limit_mb),
-        recipe=recipe(mode, digests()[mode.network], settings),
+        recipe=recipe(mode, digests(), settings),
         temporary=target.with_name(f".darkroomd-{os.getpid()}-{number}-1.part"),
     )
 

@@ -14,14 +14,12 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from darkroomd import marks, places, shape
+from darkroomd import marks, models, places, shape
 from darkroomd.errors import ConfigError
 from darkroomd.job import Limits, Mode, Output
 from darkroomd.marks import Fault, Node, Place
 from darkroomd.overlap import Spot, below, enters, is_file, spot
 
-# Modes that people will look for, and that get built in when a network for them ships.
-PLANNED_MODES = ("portrait", "old-photo", "text", "unblur", "upscale")
 MODE_NAME = re.compile(r"\w[\w-]{0,39}")  # it may become part of a file name
 ENVIRONMENT_SECTIONS = ("output", "service", "limits")
 
@@ -94,7 +92,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         tree = layer.over(tree)
     base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow a symlink out of the folder
     modes = builtin_modes()
-    faults += [*_mode_faults(tree, modes), *_rule_faults(tree), *_folder_faults(tree, base, environ)]
+    faults += [*_mode_faults(tree, modes), *_option_faults(tree, modes)]
+    faults += [*_rule_faults(tree), *_folder_faults(tree, base, environ)]
     return _build(base / path.name, _shaped(tree, modes, faults), modes, base, environ)
 
 
@@ -107,13 +106,19 @@ def defaults(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def builtin_modes() -> dict[str, Mode]:
-    """The modes that ship, by name."""
+    """The modes that ship, by name: those of models/modes.yaml whose networks have cards. Unavailable without cards."""
+    described = _described_modes()
+    there = models.cards(places.shipped_folder())
+    return {name: mode for name, mode in described.items() if set(mode.networks) <= there.keys()}
+
+
+def _described_modes() -> dict[str, Mode]:
     faults: list[Fault] = []
     file = places.shipped_folder() / "modes.yaml"
     shipped = marks.read_text(file.read_text(encoding="utf-8"), Place(0, str(file), 1, 1), faults)
     if shipped is None:
         raise _refusal(faults)
-    return {name: Mode(name=name, **settings) for name, settings in shipped.plain().items()}
+    return {name: Mode.of({"name": name} | settings) for name, settings in shipped.plain().items()}
 
 
 def _shaped(tree: Node, builtin: Mapping[str, Mode], faults: list[Fault]) -> shape.File:
@@ -150,7 +155,7 @@ def _unknown_mode(node: Node, known: set[str]) -> Iterator[Fault]:
     name = str(node.value)
     if name in known:
         return
-    near = get_close_matches(name, sorted({*known, *PLANNED_MODES}), 1)
+    near = get_close_matches(name, sorted({*known, *_described_modes()}), 1)
     modes = f"the modes are {', '.join(marks.shown(mode) for mode in sorted(known))}"
     if near and near[0] in known:
         why = f"there is no mode {marks.shown(name)!r}; did you mean {near[0]}?"
@@ -161,10 +166,40 @@ def _unknown_mode(node: Node, known: set[str]) -> Iterator[Fault]:
     yield Fault(node.place, node.key, why)
 
 
+def _option_faults(tree: Node, builtin: Mapping[str, Mode]) -> Iterator[Fault]:
+    """Options that the mode they stand beside does not have: they would quietly do nothing."""
+    own = tree.fields()["modes"].fields() if "modes" in tree.fields() else {}
+    places_of_options = [(mode, name) for name, mode in own.items()]
+    for folder in tree.items("folders"):
+        used = folder.text("mode")
+        name = str(used.value) if used else "auto"
+        places_of_options.append((folder, name))
+        for rule in folder.items("rules"):
+            another = rule.text("mode")
+            places_of_options.append((rule, str(another.value) if another else name))
+    for node, name in places_of_options:
+        mode = _root(name, own, builtin)
+        for option, value in node.fields().items():
+            if mode and option in shape.OPTIONS and getattr(mode, option) is None:
+                having = [other.name for other in builtin.values() if getattr(other, option) is not None]
+                which = f"modes with it: {', '.join(having)}" if having else "no mode of this version has it"
+                yield Fault(value.key_place, value.key, f"is no option of mode {marks.shown(name)}; {which}")
+
+
+def _root(name: str, own: Mapping[str, Node], builtin: Mapping[str, Mode]) -> Mode | None:
+    """The built-in mode that a mode starts from in the end; None where that is a fault of its own."""
+    for _ in range(len(own) + 1):
+        base = own[name].text("based_on") if name in own else None
+        if base is None or base.value == name:
+            return builtin.get(name)
+        name = str(base.value)
+    return None
+
+
 def _rule_faults(tree: Node) -> Iterator[Fault]:
     for rule in (rule for folder in tree.items("folders") for rule in folder.items("rules")):
         fields = rule.fields()
-        adjusts = [name for name in ("mode", "strength") if name in fields]
+        adjusts = [name for name in ("mode", *shape.OPTIONS) if name in fields]
         skip = fields["skip"].value if "skip" in fields else False
         if skip is True and adjusts:
             yield Fault(rule.place, rule.key, f"skips the photo and gives it a {' and a '.join(adjusts)}: keep one")
@@ -253,9 +288,9 @@ def _build(
     modes = modes | {name: _resolved(name, written.modes, modes) for name in written.modes}
     folders = []
     for folder in written.folders:
-        mode = _adjusted(modes[folder.mode], folder.strength)
+        mode = _adjusted(modes[folder.mode], folder)
         rules = tuple(
-            Rule(r.name, r.skip, None if r.skip else _adjusted(modes[r.mode] if r.mode else mode, r.strength))
+            Rule(r.name, r.skip, None if r.skip else _adjusted(modes[r.mode] if r.mode else mode, r))
             for r in folder.rules
         )
         watch, output = (_expanded(text, base, environ) for text in (folder.watch, folder.output))
@@ -271,15 +306,10 @@ def _build(
 
 
 def _resolved(name: str, own: Mapping[str, shape.Mode], builtin: Mapping[str, Mode]) -> Mode:
-    strength, at = None, name
-    while at in own:
-        strength = own[at].strength if strength is None else strength
-        base = own[at].based_on
-        if base == at:  # an adjusted built-in mode
-            break
-        at = base
-    return _adjusted(replace(builtin[at], name=name), strength)
+    base = own[name].based_on
+    start = builtin[base] if base == name or base not in own else _resolved(base, own, builtin)
+    return _adjusted(replace(start, name=name), own[name])
 
 
-def _adjusted(mode: Mode, strength: float | None) -> Mode:
-    return mode if strength is None else replace(mode, strength=strength)
+def _adjusted(mode: Mode, written: shape.Options) -> Mode:
+    return replace(mode, **{name: value for name in shape.OPTIONS if (value := getattr(written, name)) is not None})

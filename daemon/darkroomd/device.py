@@ -12,7 +12,7 @@ from typing import Any
 
 from darkroomd.errors import OutOfMemory, Unavailable
 from darkroomd.job import Engine
-from darkroomd.models import Card, cards, verified_bytes
+from darkroomd.models import Card, card, verified_bytes
 
 INSTALL_HINT = 'pip install "darkroomd[cpu]"'
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
@@ -68,10 +68,7 @@ class Network:
 @cache
 def network(name: str, engine: Engine) -> Network:
     """The open session for a card, opened at first use and kept as long as the process lives."""
-    known = cards()
-    if name not in known:
-        raise Unavailable(f"no network named {name!r}; there are: {', '.join(sorted(known))}")
-    return Network(known[name], engine)
+    return Network(card(name), engine)
 
 
 def chosen_device(asked: str) -> str:

@@ -9,7 +9,7 @@ from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles
 from darkroomd.device import Network, network
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.job import Engine, Findings, Mode, Picture, Step
-from darkroomd.models import Card, cards
+from darkroomd.models import Card, card
 
 # `choose` runs the network when one of these is reached. Set on training photographs (training/fit_look.py) so that
 # at most one clean photograph in twenty reaches any of them.
@@ -23,12 +23,16 @@ RESIDENT_MB = 160
 
 
 def steps_for(findings: Findings, mode: Mode) -> tuple[Step, ...]:
-    """The networks to run, in order, each with its reason; empty when the picture is to be left alone."""
-    card = _card(mode.network)
+    """The networks to run, in order, each with its reason; empty when the picture is to be left alone.
+
+    Unavailable when a network of the mode has no card.
+    """
     reason = _need(findings) if mode.choose else f"mode {mode.name}"
     if reason is None or mode.strength == 0:
         return ()
-    return (Step(card.name, card.digest, "all", mode.strength, reason),)
+    return tuple(
+        Step(t.network, card(t.network).digest, t.region, mode.strength * t.strength, reason) for t in mode.treatments
+    )
 
 
 def _need(findings: Findings) -> str | None:
@@ -107,7 +111,3 @@ def peak_memory_mb(card: Card, width: int, height: int, engine: Engine, bytes_pe
     tile_mb = plan.tile_width * plan.tile_height * card.memory_bytes_per_pixel / 1e6
     pictures_mb = (1 + card.scale**2) * width * height * bytes_per_pixel / 1e6
     return RESIDENT_MB + tile_mb + pictures_mb
-
-
-def _card(name: str) -> Card:
-    return cards()[name]

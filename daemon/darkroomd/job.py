@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 Status = Literal["done", "unchanged", "refused", "failed"]
 Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
+Region = Literal["all", "faces", "text", "background"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,60 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Treatment:
+    """One network over one kind of region, as a mode asks for it.
+
+    network: name of a card in models/cards.yaml. region: background is what the regions of the mode's other
+    treatments leave over. strength: as a mode's, of which it is a share.
+    """
+
+    network: str
+    region: Region = "all"
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Mode:
     """What to do to a picture: a built-in mode, as adjusted by the config, a rule or the command line.
 
-    network: name of a card in models/cards.yaml. strength: 0 leaves the picture as it is, 1 is the network's
-    full answer. choose: the network runs only when look finds something for it to do (mode auto).
+    steps: in this order. strength: 0 leaves the picture as it is, 1 is the networks' full answer. choose: the networks
+    run only when look finds something for them to do (mode auto). background: whether what is neither face nor text is
+    treated too. An option that is None is one that the mode does not have.
     """
 
     name: str
-    network: str
+    steps: tuple[Treatment, ...]
     strength: float = 1.0
     choose: bool = False
+    background: Literal["general", "leave"] | None = None
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """The steps that the options leave."""
+        return tuple(t for t in self.steps if not (t.region == "background" and self.background == "leave"))
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that may be needed, each once."""
+        return tuple(dict.fromkeys(t.network for t in self.treatments))
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for the ledger and the recipe: what is None is left out, one whole network is `network`.
+
+        That short form is what versions with one network to a mode wrote: their jobs and recipes mean what they meant.
+        """
+        plain = {name: value for name, value in asdict(self).items() if value is not None}
+        steps = plain.pop("steps")
+        if self.steps == (Treatment(self.steps[0].network),):
+            return plain | {"network": self.steps[0].network}
+        return plain | {"steps": list(steps)}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Mode":
+        """The mode in plain values; what this version does not know is left out."""
+        known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain and name != "steps"}
+        steps = plain.get("steps") or [{"network": plain["network"]}]
+        return cls(steps=tuple(Treatment(**step) for step in steps), **known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +235,7 @@ class Step:
 
     model: str
     digest: str
-    region: Literal["all"]
+    region: Region
     strength: float
     reason: str = ""
 

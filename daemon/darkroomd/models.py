@@ -94,3 +94,11 @@ def verified_bytes(card: Card, folder: Path | None = None) -> bytes:
             f"(SHA-256 {found[:12]}…, card {card.sha256[:12]}…); reinstall darkroomd, or restore the file"
         )
     return content
+
+
+def card(name: str) -> Card:
+    """A network's card; Unavailable, with the names that there are, when it has none."""
+    known = cards()
+    if name not in known:
+        raise Unavailable(f"no network named {name!r}; there are: {', '.join(sorted(known))}")
+    return known[name]

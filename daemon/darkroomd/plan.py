@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from darkroomd.config import Config, Folder, Rule
@@ -40,8 +39,8 @@ NAME_BYTES = 255  # the limit of ext4, XFS, btrfs and NTFS alike
 def plan(settled: Settled, folder: Folder, config: Config, digests: Mapping[str, str], cores: int = 0) -> Job | Skip:
     """The job for a file by the first rule that matches it, or why there is none.
 
-    digests: SHA-256 of each network by name; Unavailable when the chosen one is not among them. cores: those of this
-    machine, which the workers share; 0 leaves the number of threads to the runtime.
+    digests: SHA-256 of each network by name; Unavailable when one that is needed is not among them. cores: those of
+    this machine, which the workers share; 0 leaves the number of threads to the runtime.
     """
     relative = settled.path.relative_to(settled.root)
     if relative.suffix.lower() not in SUFFIXES:
@@ -49,8 +48,6 @@ def plan(settled: Settled, folder: Folder, config: Config, digests: Mapping[str,
     mode, rule = mode_for(relative, folder)
     if mode is None:
         return Skip(settled.path, f"skipped by the rule for {rule.name}" if rule else "skipped")
-    if mode.network not in digests:
-        raise Unavailable(f"mode {mode.name} wants the network {mode.network}, which is not installed")
     service = config.service
     return Job(
         root=settled.root,
@@ -65,7 +62,7 @@ def plan(settled: Settled, folder: Folder, config: Config, digests: Mapping[str,
             threads=max(1, cores // service.workers) if service.workers > 1 and cores else 0,
             memory_limit_mb=service.memory_limit_mb,
         ),
-        recipe=recipe(mode, digests[mode.network], config.output),
+        recipe=recipe(mode, digests, config.output),
         output_root=folder.output,
     )
 
@@ -93,12 +90,22 @@ def target_name(source_name: str, mode: Mode, output: Output) -> str:
     return output.name.format(stem=keep.decode(errors="ignore") + mark, ext=ext, mode=mode.name)
 
 
-def recipe(mode: Mode, network_digest: str, output: Output) -> str:
-    """SHA-256 over everything that shapes the result's bytes, and nothing else: not its name, not its times."""
+def recipe(mode: Mode, digests: Mapping[str, str], output: Output) -> str:
+    """SHA-256 over everything that shapes the result's bytes, and nothing else: not its name, not its times.
+
+    digests: SHA-256 of each network by name; Unavailable when one that the mode may need is not among them.
+    """
+    if missing := [name for name in mode.networks if name not in digests]:
+        raise Unavailable(
+            f"mode {mode.name} needs the network {missing[0]}, which is not installed: "
+            "reinstall darkroomd to get it back, or choose another mode"
+        )
+    needed = {name: digests[name] for name in mode.networks}
+    plain = mode.plain()
     parts = {
         "version": RECIPE_VERSION,
-        "mode": asdict(mode),
-        "network": network_digest,
+        "mode": plain,
+        "network": digests[plain["network"]] if "network" in plain else needed,
         "output": {key: getattr(output, key) for key in ("format", "quality", "metadata", "unchanged")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -466,7 +466,8 @@ class Ledger:
         return state
 
     def _settings_id(self, job: Job) -> int:
-        plain = {name: asdict(getattr(job, name)) for name in ("mode", "output", "limits", "engine")}
+        plain = {name: asdict(getattr(job, name)) for name in ("output", "limits", "engine")}
+        plain["mode"] = job.mode.plain()
         text = json.dumps(plain, sort_keys=True)
         self._db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (text,))
         return int(self._db.execute("SELECT id FROM settings WHERE text = ?", (text,)).fetchone()[0])
@@ -494,7 +495,7 @@ class Ledger:
             source=Path(os.fsdecode(row["source"])),
             fingerprint=Fingerprint(row["device"], *(int(number) for number in row["fingerprint"].split(":"))),
             target=Path(os.fsdecode(row["target"])),
-            mode=_of(Mode, plain["mode"]),
+            mode=Mode.of(plain["mode"]),
             output=_of(Output, plain["output"]),
             limits=_of(Limits, plain["limits"]),
             engine=_of(Engine, plain["engine"]),

@@ -55,31 +55,39 @@ def _pattern(name: str) -> str:
 
 
 _Name = Annotated[str, _wants("text")]
-_Strength = Annotated[float, Field(ge=0, le=1), _wants("a number from 0 (no change) to 1 (full strength)")]
 
 
 class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Rule(Shape):
+class Options(Shape):
+    """What can be adjusted wherever a mode is named; the nearest to the photo counts."""
+
+    strength: Annotated[float | None, Field(ge=0, le=1), _wants("a number from 0 (no change) to 1 (full strength)")] = (
+        None
+    )
+    background: Annotated[Literal["general", "leave"] | None, _wants("general or leave")] = None
+
+
+OPTIONS = tuple(Options.model_fields)
+
+
+class Rule(Options):
     name: Annotated[str, _wants("text"), AfterValidator(_pattern)]
     skip: Annotated[bool, _wants("true or false")] = False
     mode: _Name | None = None
-    strength: _Strength | None = None
 
 
-class Folder(Shape):
+class Folder(Options):
     watch: _Name
     output: _Name
     mode: _Name = "auto"
-    strength: _Strength | None = None
     rules: list[Rule] = []
 
 
-class Mode(Shape):
+class Mode(Options):
     based_on: _Name
-    strength: _Strength | None = None
 
 
 class Output(Shape):

@@ -46,11 +46,12 @@ quality: $(VENV)/.ready-dev
 pictures: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.pictures
 
-# make train MODE=general DATA=/path/to/pictures
+# make train MODE=general DATA=/path/to/pictures, or with FROM=models/general.onnx: begin with those weights
 MODE ?= general
 DATA ?= ../shared/data/train
 train: .venv-train/.ready
-	.venv-train/bin/python -m training.train $(MODE) --data $(DATA)
+	@if [ $(MODE) = text ]; then .venv-train/bin/python -m training.pages; fi
+	.venv-train/bin/python -m training.train $(MODE) --data $(DATA) $(if $(FROM),--from-weights $(FROM))
 	.venv-train/bin/python -m training.export $(MODE) --data $(DATA)
 
 # the networks lie beside the code in a checkout and inside the package in a wheel

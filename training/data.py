@@ -9,9 +9,15 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from training.degrade import Patch, damaged
+from training.degrade import Patch, damaged, toned
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+HERE = Path(__file__).parent
+
+
+def source_folder(data: Path, name: str) -> Path:
+    """Where a recipe's source lies: in the folder of training data, or (runs/…) among what training made itself."""
+    return HERE / name if name.startswith("runs/") else data / name
 
 
 def pictures_of(folder: Path) -> list[Path]:
@@ -22,18 +28,28 @@ def pictures_of(folder: Path) -> list[Path]:
     return found
 
 
+def overlays_of(data: Path, recipe: dict[str, Any]) -> list[npt.NDArray[np.uint8]]:
+    """The recipe's shapes of damage (alpha of the pictures), less every `held_back`-th by name, which judging uses."""
+    if "overlays" not in recipe:
+        return []
+    paths = pictures_of(data / recipe["overlays"]["folder"])
+    kept = [path for number, path in enumerate(paths) if number % recipe["overlays"]["held_back"]]
+    return [np.asarray(Image.open(path).convert("RGBA"))[..., 3] for path in kept]
+
+
 class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """(damaged, clean) pairs, float32 CHW in 0..1, side `recipe["patch"]`."""
+    """(damaged, clean) pairs, float32 CHW in 0..1; the clean one has the side `recipe["patch"]`."""
 
     def __init__(self, data: Path, recipe: dict[str, Any], length: int, first: int = 0) -> None:
         self.recipe, self.length, self.first = recipe, length, first
         self.sources: list[tuple[list[npt.NDArray[np.uint8]], tuple[float, float]]] = []
         for name, source in recipe["sources"].items():
-            paths = pictures_of(data / name)
+            paths = pictures_of(source_folder(data, name))
             kept = paths[: len(paths) - recipe["held_out"].get(name, 0)]
             self.sources.append(([np.asarray(Image.open(p).convert("RGB")) for p in kept], tuple(source["shrink"])))
         shares = np.array([source["share"] for source in recipe["sources"].values()])
         self.shares = shares / shares.sum()
+        self.overlays = overlays_of(data, recipe)
         # a big picture is worth more patches than a small one, but not in proportion
         self.weights = [self._weights(pictures) for pictures, _ in self.sources]
 
@@ -48,7 +64,9 @@ class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.recipe["seed"], self.first + index))
         clean = self._clean_patch(rng)
-        dirty = damaged(clean, rng, self._damage(index))
+        if "tone" in self.recipe:  # an old print keeps its tone: it is in the truth as well
+            clean = toned(clean, rng, self.recipe["tone"])
+        dirty = damaged(clean, rng, self._damage(index), self.overlays)
         return tuple(torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))) for p in (dirty, clean))  # type: ignore[return-value]
 
     def _damage(self, index: int) -> dict[str, Any]:
@@ -74,7 +92,9 @@ class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
                     (side, side), Image.Resampling.BOX if reach > 1.9 * side else Image.Resampling.LANCZOS
                 )
             )
-        if rng.random() < 0.5:
+        turn = self.recipe.get("turn", True)
+        if rng.random() < 0.5 and turn != "never":
             crop = crop[:, ::-1]
-        crop = np.rot90(crop, rng.integers(4))
+        if turn is True:
+            crop = np.rot90(crop, rng.integers(4))
         return np.ascontiguousarray(crop, dtype=np.float32) / np.float32(255.0)

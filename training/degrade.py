@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
+from scipy.signal import fftconvolve
 
 Patch = npt.NDArray[np.float32]
 
@@ -45,6 +46,135 @@ def blurred(patch: Patch, rng: np.random.Generator, sigma_px: tuple[float, float
         sigmas = sigmas[::-1]
     light = gaussian_filter(linear_from_srgb(patch), sigma=(*sigmas, 0), mode="reflect", truncate=3.0)
     return srgb_from_linear(light)
+
+
+def out_of_focus(patch: Patch, rng: np.random.Generator, radius_px: tuple[float, float]) -> Patch:
+    """A lens set to another distance: a disc of light for every point, its rim drawn by coverage."""
+    radius = rng.uniform(*radius_px)
+    reach = int(np.ceil(radius + 0.5))
+    across = np.arange(-reach, reach + 1)
+    return _spread(patch, rng, np.clip(radius + 0.5 - np.hypot(across[:, None], across), 0.0, 1.0))
+
+
+def moved(patch: Patch, rng: np.random.Generator, length_px: tuple[float, float]) -> Patch:
+    """The camera moved while the shutter was open: half of the paths straight, half wandering like a hand."""
+    length = rng.uniform(*length_px)
+    steps = max(8, int(4 * length))
+    heading = rng.uniform(0, 2 * np.pi)
+    if rng.random() < 0.5:
+        headings = np.full(steps, heading)
+    else:
+        headings = heading + np.cumsum(rng.normal(0, rng.uniform(0.05, 0.6) * np.sqrt(8 / steps), steps))
+    path = np.cumsum(np.stack([np.sin(headings), np.cos(headings)], axis=1) * (length / steps), axis=0)
+    path -= (path.max(axis=0) + path.min(axis=0)) / 2
+    reach = int(np.ceil(np.abs(path).max())) + 1
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    corner = np.floor(path).astype(int)
+    part = path - corner
+    for down in (0, 1):  # each point of the path is shared among the four pixels around it
+        for right in (0, 1):
+            share = np.abs(1 - down - part[:, 0]) * np.abs(1 - right - part[:, 1])
+            np.add.at(kernel, (corner[:, 0] + reach + down, corner[:, 1] + reach + right), share)
+    return _spread(patch, rng, kernel)
+
+
+def _spread(patch: Patch, rng: np.random.Generator, kernel: npt.NDArray[np.float64]) -> Patch:
+    """Light spread by a kernel. Every fourth time what is nearly white was brighter than the sensor could tell."""
+    light = linear_from_srgb(patch)
+    if rng.random() < 0.25:
+        light = light * np.where(light > 0.9, np.float32(rng.uniform(1.5, 4.0)), np.float32(1.0))
+    reach = kernel.shape[0] // 2
+    wide = np.pad(light, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    kernel = kernel / kernel.sum()
+    spread = fftconvolve(wide, kernel[:, :, None].astype(np.float32), mode="valid", axes=(0, 1))
+    return srgb_from_linear(spread.astype(np.float32))
+
+
+def reduced(patch: Patch, rng: np.random.Generator, scale: int, filters: dict[str, float]) -> Patch:
+    """The patch at 1/scale of its sides (they divide), by one of Pillow's filters chosen by its share."""
+    names = list(filters)
+    name = names[rng.choice(len(names), p=np.array([filters[n] for n in names]) / sum(filters.values()))]
+    size = (patch.shape[1] // scale, patch.shape[0] // scale)
+    channels = [
+        Image.fromarray(np.ascontiguousarray(patch[..., c])).resize(size, Image.Resampling[name.upper()])
+        for c in range(patch.shape[2])
+    ]
+    return np.clip(np.stack([np.asarray(c) for c in channels], axis=-1), 0.0, 1.0)
+
+
+def oversharpened(patch: Patch, rng: np.random.Generator, amount: tuple[float, float]) -> Patch:
+    """What cameras and phones do before they save: unsharp masking, with its halos."""
+    low = gaussian_filter(patch, sigma=(s := rng.uniform(0.6, 1.4), s, 0), mode="reflect", truncate=3.0)
+    return np.clip(patch + np.float32(rng.uniform(*amount)) * (patch - low), 0.0, 1.0).astype(np.float32)
+
+
+def toned(patch: Patch, rng: np.random.Generator, shares: dict[str, float]) -> Patch:
+    """The colours of an old print: grey, one tint from shadows to paper (sepia), faded colour, or as they are."""
+    kind = rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values()))
+    grey = (patch @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
+    black, white = rng.uniform(0.0, 0.22), rng.uniform(0.72, 1.0)
+    if kind == "grey":
+        tint = np.array([1.0, 1.0, 1.0])
+        patch = np.repeat(grey, 3, axis=2)
+    elif kind == "sepia":
+        tint = np.array([1.0, rng.uniform(0.82, 0.97), rng.uniform(0.6, 0.9)])
+        patch = np.repeat(grey, 3, axis=2)
+    elif kind == "faded":
+        tint = np.array([1.0, rng.uniform(0.85, 1.0), rng.uniform(0.75, 1.0)])[rng.permutation(3)]
+        patch = grey + np.float32(rng.uniform(0.3, 0.8)) * (patch - grey)
+    else:
+        return patch
+    return ((black + (white - black) * patch) * tint).astype(np.float32)
+
+
+def scratched(
+    patch: Patch, rng: np.random.Generator, overlays: list[npt.NDArray[np.uint8]], count: tuple[int, int]
+) -> Patch:
+    """Dirt, hairs, dust, stains and scratches from scans (alpha of the overlays), and drawn creases and scratches.
+
+    Where the surface is gone the paper shows (light), where something lies on it the scan is dark.
+    """
+    side = patch.shape[0]
+    for _ in range(rng.integers(count[0], count[1] + 1)):
+        creased = rng.random() < 0.3
+        alpha = _crease(rng, side) if creased else _overlay(rng, side, overlays[rng.integers(len(overlays))])
+        colour = rng.uniform(0.75, 1.0) if rng.random() < 0.65 else rng.uniform(0.0, 0.25)
+        shade = np.array([1.0, rng.uniform(0.93, 1.0), rng.uniform(0.8, 1.0)], dtype=np.float32) * np.float32(colour)
+        alpha = np.clip(alpha * np.float32(rng.uniform(0.6, 1.3)), 0, 1)[..., None]
+        patch = patch * (1 - alpha) + shade * alpha
+    return patch.astype(np.float32)
+
+
+def _overlay(rng: np.random.Generator, side: int, alpha: npt.NDArray[np.uint8]) -> Patch:
+    reach = int(min(alpha.shape[0], side * rng.uniform(0.7, 2.5)))
+    top, left = rng.integers(0, alpha.shape[0] - reach + 1), rng.integers(0, alpha.shape[1] - reach + 1)
+    piece = Image.fromarray(np.ascontiguousarray(alpha[top : top + reach, left : left + reach]))
+    piece = piece.resize((side, side), Image.Resampling.BILINEAR)
+    return np.rot90(np.asarray(piece, dtype=np.float32) / 255, rng.integers(4))
+
+
+def _crease(rng: np.random.Generator, side: int) -> Patch:
+    """A line across the patch, bent a little, broken here and there."""
+    along = np.linspace(-0.1, 1.1, 24)
+    heading = rng.uniform(0, np.pi)
+    bend = np.cumsum(rng.normal(0, rng.uniform(0.0, 0.012), along.size))
+    middle = rng.uniform(0.1, 0.9, 2)
+    x = (middle[0] + (along - 0.5) * 1.6 * np.cos(heading) - bend * np.sin(heading)) * side
+    y = (middle[1] + (along - 0.5) * 1.6 * np.sin(heading) + bend * np.cos(heading)) * side
+    sheet = Image.new("L", (2 * side, 2 * side))
+    width = int(rng.choice([1, 2, 2, 3, 5, 9]))
+    ImageDraw.Draw(sheet).line([(2 * a, 2 * b) for a, b in zip(x, y, strict=True)], fill=255, width=width)
+    line = np.asarray(sheet.resize((side, side), Image.Resampling.BOX), dtype=np.float32) / 255
+    breaks = gaussian_filter(rng.standard_normal((side, side), dtype=np.float32), rng.uniform(1.5, 8.0))
+    return line * (breaks > rng.uniform(-1.5, 0.3) * breaks.std())
+
+
+def grainy(patch: Patch, rng: np.random.Generator, sigma: tuple[float, float]) -> Patch:
+    """Film grain: the same in all channels, some of it coarser than a pixel, strongest in the middle tones."""
+    grain = _smooth_noise(rng, (*patch.shape[:2], 1), rng.uniform(0.25, 1.3))
+    luma = (patch @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
+    strength = np.float32(rng.uniform(*sigma) / 255) * (0.4 + 2.4 * luma * (1 - luma))
+    return (patch + strength * grain).astype(np.float32)
 
 
 def resized_and_back(patch: Patch, rng: np.random.Generator, factor: tuple[float, float]) -> Patch:
@@ -91,10 +221,20 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_px: fl
 
 
 def compressed(
-    patch: Patch, rng: np.random.Generator, jpeg_quality: tuple[int, int], webp_chance: float, twice: float
+    patch: Patch,
+    rng: np.random.Generator,
+    jpeg_quality: tuple[int, int],
+    webp_chance: float,
+    twice: float,
+    cropped: float = 0.0,
 ) -> Patch:
-    """One lossy save, or two whose 8×8 grids do not line up."""
-    patch = _saved(patch, rng, jpeg_quality, webp_chance)
+    """One lossy save, or two whose 8×8 grids do not line up. cropped: how often the grid begins elsewhere."""
+    if cropped and rng.random() < cropped:
+        down, right = rng.integers(0, 8, 2)
+        wide = np.pad(patch, ((down, 0), (right, 0), (0, 0)), mode="reflect")
+        patch = _saved(wide, rng, jpeg_quality, webp_chance)[down:, right:]
+    else:
+        patch = _saved(patch, rng, jpeg_quality, webp_chance)
     if rng.random() < twice:
         down, right = rng.integers(0, 8, 2)
         shifted = np.pad(patch, ((down, 0), (right, 0), (0, 0)), mode="reflect")
@@ -113,17 +253,40 @@ def _saved(patch: Patch, rng: np.random.Generator, jpeg_quality: tuple[int, int]
     return np.asarray(Image.open(file).convert("RGB"), dtype=np.float32) / 255.0
 
 
-def damaged(patch: Patch, rng: np.random.Generator, damage: dict[str, Any]) -> Patch:
-    """A whole history: optics, sensor, file. `damage` is a recipe's block; some patches stay clean."""
-    if rng.random() < damage["clean"]:
-        return rounded(patch)
-    if rng.random() < (blur := damage["blur"])["chance"]:
-        patch = blurred(patch, rng, blur["sigma_px"])
-    if rng.random() < (resize := damage["resize"])["chance"]:
-        patch = resized_and_back(patch, rng, resize["factor"])
-    if rng.random() < (noise := damage["noise"])["chance"]:
-        patch = noisy(patch, rng, noise["sigma"], noise["kinds"])
+def damaged(
+    patch: Patch, rng: np.random.Generator, damage: dict[str, Any], overlays: list[npt.NDArray[np.uint8]]
+) -> Patch:
+    """A whole history: optics, surface, sensor, size, file. `damage` is a recipe's block; some patches stay clean.
+
+    A block has `clean`, and any of the others; what it lacks does not happen. `reduce` makes the patch smaller.
+    """
+    clean = rng.random() < damage["clean"]
+
+    def happens(kind: str) -> bool:
+        return not clean and kind in damage and bool(rng.random() < damage[kind]["chance"])
+
+    if happens("focus"):
+        patch = out_of_focus(patch, rng, damage["focus"]["radius_px"])
+    if happens("motion"):
+        patch = moved(patch, rng, damage["motion"]["length_px"])
+    if happens("blur"):
+        patch = blurred(patch, rng, damage["blur"]["sigma_px"])
+    if happens("grain"):
+        patch = grainy(patch, rng, damage["grain"]["sigma"])
+    if happens("scratches"):
+        patch = scratched(patch, rng, overlays, damage["scratches"]["count"])
+    if "reduce" in damage:
+        patch = reduced(patch, rng, damage["reduce"]["scale"], damage["reduce"]["filters"])
+    if happens("resize"):
+        patch = resized_and_back(patch, rng, damage["resize"]["factor"])
+    if happens("sharpen"):
+        patch = oversharpened(patch, rng, damage["sharpen"]["amount"])
+    if happens("noise"):
+        patch = noisy(patch, rng, damage["noise"]["sigma"], damage["noise"]["kinds"])
     patch = rounded(patch)
-    if rng.random() < (compress := damage["compress"])["chance"]:
-        patch = compressed(patch, rng, compress["jpeg_quality"], compress["webp_chance"], compress["twice"])
+    if happens("compress"):
+        block = damage["compress"]
+        patch = compressed(
+            patch, rng, block["jpeg_quality"], block["webp_chance"], block["twice"], block.get("cropped", 0.0)
+        )
     return patch

@@ -54,11 +54,14 @@ train: .venv-train/.ready
 	.venv-train/bin/python -m training.train $(MODE) --data $(DATA) $(if $(FROM),--from-weights $(FROM))
 	.venv-train/bin/python -m training.export $(MODE) --data $(DATA)
 
-# the networks lie beside the code in a checkout and inside the package in a wheel
-wheel: $(VENV)/.ready-dev
-	rm -rf daemon/darkroomd/shipped && mkdir daemon/darkroomd/shipped
-	cp models/*.yaml models/*.onnx daemon/darkroomd/shipped/
-	$(BIN)/maturin build --release --out dist; status=$$?; rm -rf daemon/darkroomd/shipped; exit $$status
+# One wheel for Python 3.11 and newer with everything in it, for glibc 2.28 and newer whatever this machine has (zig links
+# against the old one), and the sdist that it was built from. An aarch64 wheel is the same with
+# TARGET=aarch64-unknown-linux-gnu, after `rustup target add` of it.
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+wheel: .venv-wheel/.ready
+	rm -f dist/*.whl dist/*.tar.gz
+	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" maturin build --release --sdist --zig --compatibility manylinux_2_28 \
+	  --target $(TARGET) --out dist
 
 # ---------------------------------------------------------------------------------------------- set-up
 
@@ -81,13 +84,19 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/maturin develop --release --quiet --extras cpu,dev
 	@touch $@
 
+.venv-wheel/.ready:
+	$(PYTHON) -m venv .venv-wheel
+	PIP_CONSTRAINT= .venv-wheel/bin/pip install --quiet maturin==1.16.0 ziglang==0.17.1
+	@touch $@
+
 .venv-train/.ready: training/requirements.txt
 	$(PYTHON) -m venv .venv-train
 	PIP_CONSTRAINT= .venv-train/bin/pip install --quiet -r training/requirements.txt
 	@touch $@
 
-# Debian packages that tests use as independent witnesses: installed where we may, else named.
-WITNESSES := exiftool:libimage-exiftool-perl strace:strace
+# Debian packages that tests use as independent witnesses: installed where we may, else named. systemd-container boots the
+# machine in which the service is tested.
+WITNESSES := exiftool:libimage-exiftool-perl strace:strace systemd-nspawn:systemd-container
 define as_root
 if [ "$$(id -u)" = 0 ]; then $(1); elif sudo -n true 2>/dev/null; then sudo $(1); else false; fi
 endef
@@ -99,4 +108,4 @@ witnesses:
 	  echo "tests that need these will be skipped; to run them: apt-get install$$missing"
 
 clean:
-	rm -rf $(VENV) .venv-train target dist daemon/darkroomd/*.so
+	rm -rf $(VENV) .venv-train .venv-wheel target dist daemon/darkroomd/*.so

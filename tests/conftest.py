@@ -1,6 +1,8 @@
 """What every test may ask for. Nothing here sleeps, and nothing leaves the test's own folder."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +52,20 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, linked for this machine; `make wheel` makes the one for others."""
+    folder = tmp_path_factory.mktemp("wheel")
+    maturin = Path(sys.prefix) / "bin/maturin"
+    done = subprocess.run(
+        [maturin, "build", "--release", "--quiet", "--offline", "--out", folder],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (made,) = folder.glob("*.whl")
+    return made

@@ -23,9 +23,10 @@ STAGES = ("picture", "look", "enhance", "guard", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config device doctor errors job log models places plan record say service status workers",
+    "cli": "by_hand config device doctor errors install job log models places plan record say service status workers",
     "by_hand": "config device enhance errors job look models picture pipeline plan settle watch write",
     "doctor": "_core config device errors models picture",
+    "install": "config errors places",
     "status": "config record",
     "say": "job log",
     # the service's own process, which stays small

@@ -244,7 +244,7 @@ def status(config_path: Path | None, as_json: bool) -> None:
     from darkroomd.say import status_lines
     from darkroomd.status import status_of
 
-    with exit_codes(), Ledger.open(places.state_folder(), owner=False) as ledger:
+    with exit_codes(), Ledger.open(places.asked_state_folder(), owner=False) as ledger:
         path = config_path or places.config_file()
         folders = config.load(path).folders if config_path or path.exists() else ()
         facts = status_of(ledger, folders, time.time())
@@ -262,7 +262,7 @@ def retry(paths: tuple[Path, ...], everything: bool) -> None:
         raise click.UsageError("name photos or folders, or say --all")
     with exit_codes():
         count = asked_again(
-            places.state_folder(), None if everything else [path.resolve() for path in paths], time.time()
+            places.asked_state_folder(), None if everything else [path.resolve() for path in paths], time.time()
         )
     click.echo(f"{count} photo{'s' * (count != 1)} will be done again when the service next looks at their folders")
 
@@ -301,6 +301,46 @@ def models_verify() -> None:
         for card in cards().values():
             Network(card, Engine())
             click.echo(f"{card.name}: {card.file} is the file on its card ({card.digest})")
+
+
+scope_option = click.option(
+    "--system/--user",
+    "system",
+    default=None,
+    help="For the machine, as a user of its own; or for you (default: for the machine if you are root).",
+)
+
+
+@main.command("install-service")
+@scope_option
+@click.option("--watch", metavar="DIR", help="Watched folder of a new config.")
+@click.option("--output", metavar="DIR", help="Where its enhanced copies go.")
+@click.option("--start", is_flag=True, help="Start the service now and at every start of the machine.")
+def install_service(system: bool | None, watch: str | None, output: str | None, start: bool) -> None:
+    """Make a systemd service of this installation: unit, config and folders. Says what it did and how to undo it."""
+    from darkroomd import install
+
+    with exit_codes():
+        for line in install.installed(_where(system), watch, output, start=start):
+            click.echo(line)
+
+
+@main.command("uninstall-service")
+@scope_option
+def uninstall_service(system: bool | None) -> None:
+    """Stop the service and take back what install-service made; photos, copies and the ledger stay."""
+    from darkroomd import install
+
+    with exit_codes():
+        for line in install.uninstalled(_where(system)):
+            click.echo(line)
+
+
+def _where(system: bool | None) -> Any:
+    from darkroomd import install
+
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return install.where(os.geteuid() == 0 if system is None else system, Path.home(), Path(base) if base else None)
 
 
 @main.command()

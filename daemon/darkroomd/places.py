@@ -4,13 +4,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+LEDGER = "ledger.sqlite"
 HERE = Path(__file__).resolve().parent
 
 
 def shipped_folder() -> Path:
-    """Networks, cards and built-in modes: inside an installed wheel, or models/ of a source checkout."""
-    inside = HERE / "shipped"
-    return inside if inside.is_dir() else HERE.parent.parent / "models"
+    """Networks, cards and built-in modes."""
+    return shipped("models")
+
+
+def shipped(name: str) -> Path:
+    """A folder that comes with darkroomd: `models`, `systemd` or `config`. In a checkout, links lead to its own."""
+    inside = HERE / "shipped" / name
+    return inside if inside.is_dir() else HERE.parent.parent / name  # links do not survive everywhere
 
 
 def config_file(environ: Mapping[str, str] = os.environ) -> Path:
@@ -23,6 +29,14 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the ledger lives: $STATE_DIRECTORY under systemd, else the user's state folder."""
     given = environ.get("STATE_DIRECTORY")
     return Path(given.split(":")[0]) if given else _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def asked_state_folder(environ: Mapping[str, str] = os.environ, system: Path = Path("/var/lib/darkroomd")) -> Path:
+    """Whose ledger `status` and `retry` mean: one's own, or else that of the system's service where one may read it."""
+    mine = state_folder(environ)
+    if "STATE_DIRECTORY" in environ or (mine / LEDGER).exists() or not os.access(system / LEDGER, os.R_OK | os.W_OK):
+        return mine
+    return system
 
 
 def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:

@@ -1,4 +1,4 @@
-"""The service under a real systemd, as a user installs it: from a wheel, with install-service, in a booted container."""
+"""The service under a real systemd, as a user installs it: from a wheel, with install-service, in a container."""
 
 import os
 import re
@@ -157,7 +157,7 @@ def test_a_full_disk_is_waited_for_and_leaves_nothing_behind(service: Container)
 
 def test_stopping_is_quick_and_puts_the_photo_in_work_back(service: Container) -> None:
     drop(service, "large.jpg", seed=7, side=1500)
-    until(lambda: re.search(r'photo.started.*large.jpg|large.jpg.*photo.started', service.journal()), "its begin")
+    until(lambda: re.search(r"photo.started.*large.jpg|large.jpg.*photo.started", service.journal()), "its begin")
     service.run("systemctl", "stop", "darkroomd")
     assert service.unit("Result") == "success"
     assert service.run("find", ENHANCED, "-mindepth", "1").stdout == ""

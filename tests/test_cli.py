@@ -17,7 +17,19 @@ from darkroomd.record import Ledger
 from tests import networks, pictures
 from tests.command import argv, environment, snapshot, typed, until
 
-COMMANDS = ["run", "once", "enhance", "explain", "check", "status", "retry", "models", "doctor"]
+COMMANDS = [
+    "run",
+    "once",
+    "enhance",
+    "explain",
+    "check",
+    "status",
+    "retry",
+    "models",
+    "doctor",
+    "install-service",
+    "uninstall-service",
+]
 
 VERDICT = [
     "source", "output", "status", "mode", "reason", "found", "steps", "limits", "guards", "width", "height",

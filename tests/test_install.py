@@ -172,14 +172,15 @@ def test_without_systemd_it_says_so() -> None:
 
 
 def test_the_commands_as_they_are_typed(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(install, "run", lambda command: asked.append(" ".join(command)))
-    monkeypatch.setattr(installed, "__kwdefaults__", installed.__kwdefaults__ | {"run": install.run})
-    monkeypatch.setattr(uninstalled, "__kwdefaults__", {"run": install.run})
+    systemctl = at_home / "bin/systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >> {at_home}/asked\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
     answer = typed("install-service", "--user", "--watch", at_home / "in", "--output", at_home / "out", "--start")
     assert answer.exit_code == 0, answer.stderr
     assert "started the service" in answer.stdout
-    assert "systemctl --user enable --now darkroomd.service" in asked
+    assert (at_home / "asked").read_text() == "--user daemon-reload\n--user enable --now darkroomd.service\n"
     answer = typed("uninstall-service", "--user")
     assert answer.exit_code == 0
     assert "photos and their enhanced copies are where they were" in answer.stdout

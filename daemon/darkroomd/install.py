@@ -215,7 +215,7 @@ def starting_config(watch: str, output: str) -> str:
     return "\n".join([
         *schema,
         "# The config of darkroomd. After a change: `darkroomd check`, then reload the service.",
-        "# A line that begins with # shows a default; take the # away, also from the section's name above it, to change it.",
+        "# A line behind a # shows a default. To change it, take the # away, and that of its section's name.",
         "",
         "# Which folders to watch, and where the enhanced copies go.",
         "folders:",
@@ -238,7 +238,8 @@ def _make(doing: _Installing, at: Where, folder: Folder) -> None:
         if doing.folder(there) and at.system and not _in_a_home(path):
             _give(at, there, owner, mode)
         elif at.system and owner != "root" and not _may_write(at, there):
-            doing.said.append(f"to do: {path} must be writable for {SERVICE_USER}: chgrp {SERVICE_USER} {path} && chmod g+ws {path}")
+            how = f"chgrp {SERVICE_USER} {path} && chmod g+ws {path}"
+            doing.said.append(f"to do: {path} must be writable for {SERVICE_USER}: {how}")
 
 
 def _give(at: Where, path: Path, owner: str, mode: int) -> None:
@@ -270,7 +271,8 @@ def _in_a_home(path: Path) -> bool:
 
 def _hidden(program: str) -> list[Path]:
     """What the service needs of this installation and would not see: environments and interpreters in a home."""
-    needed = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parent, Path(program.split()[0]).parent}
+    needed = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parent}
+    needed |= {Path(program.partition(" ")[0]).parent}
     needed |= {Path(entry) for entry in sys.path if entry and Path(entry).is_dir()}
     inside = sorted(path for path in needed if _in_a_home(path))
     return [path for path in inside if not any(path != other and path.is_relative_to(other) for other in inside)]
@@ -287,6 +289,7 @@ def unit_text(at: Where, folders: Iterable[Folder], program: str, hidden: Iterab
         return body
     folders = list(folders)
     mounts = sorted({path for folder in folders for path in (folder.watch, folder.output)})
+    required = "\n".join(f"RequiresMountsFor={_escaped(path)}" for path in mounts)
     read_only = [*(folder.watch for folder in folders if _in_a_home(folder.watch)), *hidden]
     homes = [folder.output for folder in folders if _in_a_home(folder.output)]
     others = [folder.output for folder in folders if not _in_a_home(folder.output)]
@@ -295,8 +298,8 @@ def unit_text(at: Where, folders: Iterable[Folder], program: str, hidden: Iterab
         *(f"BindReadOnlyPaths={_escaped(path)}" for path in dict.fromkeys(read_only)),
         *(f"BindPaths={_escaped(path)}" for path in dict.fromkeys(homes)),
     ]
-    body = re.sub(r"^RequiresMountsFor=.*$", lambda _: "\n".join(f"RequiresMountsFor={_escaped(p)}" for p in mounts), body, flags=re.MULTILINE)
-    return re.sub(r"^ReadWritePaths=.*$", lambda _: "\n".join(lets), body, flags=re.MULTILINE)
+    body = re.sub(r"^RequiresMountsFor=.*$", required.replace("\\", r"\\"), body, flags=re.MULTILINE)
+    return re.sub(r"^ReadWritePaths=.*$", "\n".join(lets).replace("\\", r"\\"), body, flags=re.MULTILINE)
 
 
 def _escaped(path: Path) -> str:

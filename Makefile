@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench quality pictures train wheel witnesses clean
+.PHONY: run test lint format bench quality pictures train wheel witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -40,7 +40,7 @@ bench: $(VENV)/.ready-dev
 	cargo bench --workspace
 	$(BIN)/python -m benchmarks.speed
 
-quality: $(VENV)/.ready-dev
+quality: $(VENV)/.ready-quality readers
 	$(BIN)/python -m benchmarks.quality
 
 pictures: $(VENV)/.ready-dev
@@ -89,6 +89,10 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	PIP_CONSTRAINT= .venv-wheel/bin/pip install --quiet maturin==1.16.0 ziglang==0.17.1
 	@touch $@
 
+$(VENV)/.ready-quality: $(VENV)/.ready-dev
+	$(BIN)/maturin develop --release --quiet --extras cpu,dev,quality
+	@touch $@
+
 .venv-train/.ready: training/requirements.txt
 	$(PYTHON) -m venv .venv-train
 	PIP_CONSTRAINT= .venv-train/bin/pip install --quiet -r training/requirements.txt
@@ -106,6 +110,15 @@ witnesses:
 	  command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
 	[ -z "$$missing" ] || ( $(call as_root,sh -c "apt-get update -q && apt-get install -y -q $$missing") >/dev/null 2>&1 ) || \
 	  echo "tests that need these will be skipped; to run them: apt-get install$$missing"
+
+# What reads in the benchmark of text, and typefaces that training does not draw.
+READERS := tesseract-ocr fonts-ebgaramond fonts-linuxlibertine fonts-crosextra-carlito fonts-crosextra-caladea \
+  fonts-open-sans fonts-lato fonts-ocr-a fonts-jetbrains-mono
+
+readers:
+	@dpkg-query -W $(READERS) >/dev/null 2>&1 || \
+	  ( $(call as_root,sh -c "apt-get update -q && apt-get install -y -q $(READERS)") ) >/dev/null 2>&1 || \
+	  { echo "run: apt-get install $(READERS)"; exit 1; }
 
 clean:
 	rm -rf $(VENV) .venv-train .venv-wheel target dist daemon/darkroomd/*.so

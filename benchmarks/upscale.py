@@ -72,7 +72,7 @@ def row(bench: Bench, name: str, pairs: Iterator[Pair], scale: int, reference: s
     return told([name, *(f"{v:.2f}" for v in figures[:3]), *(f"{v:.3f}" for v in figures[3:]), reference])
 
 
-def edge(scale: int) -> Iterator[tuple[Pair, float]]:
+def edges() -> Iterator[tuple[Pair, float]]:
     """Straight edges in twelve directions and two contrasts, and the angle of each."""
     side = 48
     for contrast in (0.2, 0.7):
@@ -89,7 +89,7 @@ def edge_row(bench: Bench, scale: int) -> list[str]:
         centre = (one[0].small.shape[0] * scale - 1) / 2
         return [edge_width(r, one[1], (centre, centre)) for r in results(bench, one[0].small, scale)]
 
-    return told([f"×{scale}: width of an edge, pixels", *(f"{v:.2f}" for v in means(judge, edge(scale)))])
+    return told([f"×{scale}: width of an edge, pixels", *(f"{v:.2f}" for v in means(judge, edges()))])
 
 
 def print_row(bench: Bench, scale: int) -> list[str]:
@@ -106,14 +106,14 @@ def print_row(bench: Bench, scale: int) -> list[str]:
 
 def section(bench: Bench) -> str:
     scales = [scale for scale in (2, 4) if bench.has(f"upscale-{scale}")]
-    rows, edges = [], []
+    rows, sharpness = [], []
     for scale in scales:
         rows += [
             row(bench, f"Set5 ×{scale}", set5(bench, scale), scale, REFERENCES.get(("Set5", scale), "")),
             row(bench, f"Set14 ×{scale}", set14(bench, scale), scale, REFERENCES.get(("Set14", scale), "")),
             row(bench, f"realistic ×{scale}", realistic(bench, scale), scale),
         ]
-        edges += [edge_row(bench, scale), print_row(bench, scale)]
+        sharpness += [edge_row(bench, scale), print_row(bench, scale)]
     head = ["set", "bicubic dB", "Lanczos dB", "ours dB", "bicubic SSIM", "Lanczos SSIM", "ours SSIM", "published, dB"]
     return (
         "PSNR and SSIM of BT.601 luma (16..235) with a border of the factor left out; every result rounded to 8 bits. "
@@ -124,5 +124,5 @@ def section(bench: Bench) -> str:
         + table(head, rows)
         + "\n\nEdge: 10 to 90 % of the rise of drawn straight edges. Small print: what Tesseract misreads in enlarged "
         "pages of small letters (JPEG 85) in fonts that no network was trained on.\n\n"
-        + table(["what", "bicubic", "Lanczos", "ours"], edges)
+        + table(["what", "bicubic", "Lanczos", "ours"], sharpness)
     )

@@ -101,7 +101,8 @@ def section(bench: Bench) -> str:
         f"Characters misread in percent (edits per character, Tesseract with its English data), {len(FONTS)} pages of "
         f"{SIDES[0]} × {SIDES[1]} pixels, letters of {SIZE} px ({SMALL_SIZE} px for half size and JPEG) in as many "
         "typefaces that training does not draw, a strip of photograph below the text. General, ours: the network over "
-        "the whole page; mode text: what the product makes of the file. dB: PSNR of the part with text. Change: mean difference, in 8-bit levels, between result and "
+        "the whole page; mode text: what the product makes "
+        "of the file. dB: PSNR of the part with text. Change: mean difference, in 8-bit levels, between result and "
         "input in the photograph. Receipts: scans (SROIE 2019) blurred, noisy, stored at half size; the reading of the "
         "scan itself stands for the truth.\n\n" + table(head, [*(row(bench, kind) for kind in DAMAGE), real_row(bench)])
     )

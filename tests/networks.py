@@ -39,6 +39,34 @@ def box_blur(radius: int) -> bytes:
     return network([node], {"kernel": kernel})
 
 
+def as_a_card_rounds(halved: bytes) -> bytes:
+    """A network in half precision for a processor, which else computes it in full: sums in float32, as on a card,
+    and what lies between two nodes rounded to float16.
+    """
+    model = onnx.load_from_string(halved)
+    graph, single, half = model.graph, TensorProto.FLOAT, TensorProto.FLOAT16
+    for weight in graph.initializer:
+        if weight.data_type == half:
+            weight.CopyFrom(
+                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight).astype(np.float32), weight.name)
+            )
+    ends, nodes = {end.name for end in graph.output}, []
+    for node in graph.node:
+        name = node.output[0]
+        if node.op_type == "Cast":
+            node.attribute[0].i = single
+        if name not in ends:
+            node.output[0] = f"{name}, exact"
+            rounding = [
+                helper.make_node("Cast", [f"{name}, exact"], [f"{name}, rounded"], to=half),
+                helper.make_node("Cast", [f"{name}, rounded"], [name], to=single),
+            ]
+        nodes += [node, *(rounding if name not in ends else [])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return bytes(model.SerializeToString())
+
+
 def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> Path:
     """Make `folder` the place of networks; `name=bytes` or `name=(bytes, {card fields})`."""
     folder.mkdir(exist_ok=True)

@@ -33,7 +33,7 @@ COMMANDS = [
 
 VERDICT = [
     "source", "output", "status", "mode", "reason", "found", "steps", "limits", "guards", "width", "height",
-    "seconds", "peak_rss_mb",
+    "seconds", "peak_rss_mb", "device",
 ]  # fmt: skip
 EXPLANATION = [
     "source", "target", "mode", "rule", "refused", "found", "steps", "limits", "width", "height",
@@ -368,7 +368,11 @@ def test_check_tells_every_fault_with_its_place_and_ends_with_78(at_home: Path) 
 
 def test_check_of_a_good_config_says_so(at_home: Path, config: Path) -> None:
     answer = typed("check")
-    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, f"{config}: good; 1 watched folder\n", "")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (
+        0,
+        f"{config}: good; 1 watched folder, device cpu\n",
+        "",
+    )
 
 
 def test_check_of_a_config_that_is_not_there_is_a_fault(at_home: Path) -> None:
@@ -541,3 +545,30 @@ def test_models_verify_compares_the_files_with_their_cards(at_home: Path, monkey
     assert answer.exit_code == 69
     assert answer.stdout.startswith("good: good.onnx is the file on its card")
     assert "network spoiled:" in answer.stderr
+
+
+# devices
+
+
+def test_a_device_that_is_not_there_ends_every_command_with_69_before_anything_is_done(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(photo.parent)
+    answer = typed("enhance", photo, "--device", "cuda:1")
+    assert (answer.exit_code, answer.stdout) == (69, "")
+    assert "device cuda:1 needs ONNX Runtime for NVIDIA cards" in answer.stderr
+    assert snapshot(photo.parent) == before
+    config = photo.parent / "config.yaml"
+    config.write_text("folders: [{watch: in, output: out}]\nservice: {device: tensorrt}\n")
+    for command in ("run", "once", "check"):
+        answer = typed(command, "--config", config)
+        assert (answer.exit_code, answer.stdout) == (69, ""), command
+        assert "device tensorrt needs" in answer.stderr
+
+
+def test_what_computed_is_in_the_verdict_and_a_word_that_is_no_device_is_wrong_usage(photo: Path) -> None:
+    (verdict,) = objects(typed("enhance", photo, "--mode", "general", "--device", "cpu", "--json").stdout)
+    assert verdict["device"] == "cpu"
+    answer = typed("enhance", photo, "--device", "gpu")
+    assert answer.exit_code == 2
+    assert "wants auto, cpu, cuda" in answer.stderr

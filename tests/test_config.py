@@ -77,7 +77,7 @@ limits: {max_megapixels: 1000, max_file_mb: 2.5}
 
 def test_auto_is_one_worker_without_a_memory_limit(home: Path) -> None:
     got = loaded(home, ONE_FOLDER + "service: {workers: auto, memory_limit_mb: auto}\n")
-    assert (got.service.workers, got.service.memory_limit_mb) == (1, 0)
+    assert (got.service.workers, got.service.memory_limit_mb) == (0, 0)
 
 
 def test_the_strength_nearest_to_the_photo_counts(home: Path) -> None:
@@ -393,7 +393,8 @@ REFUSED_SETTINGS = [
     ("output: {metadata: on}", "2:20: output.metadata", "wants keep or strip, not on, which YAML reads as true"),
     ("output: {mtime: 2024-01-31}", "2:17: output.mtime", "wants keep or now, not 2024-01-31, which YAML reads as a"),
     ("output: {unchanged: off}", "2:21: output.unchanged", "wants copy or skip, not off, which YAML reads as false"),
-    ("service: {device: cuda}", "2:19: service.device", "wants auto or cpu (this version computes on no other)"),
+    ("service: {device: gpu}", "2:19: service.device", "wants auto, cpu, cuda (cuda:1 is the second card), tensorrt"),
+    ("service: {device: openvino:1}", "2:19: service.device", "tensorrt or openvino, not the text 'openvino:1'"),
     ("service: {redo: true}", "2:17: service.redo", "wants ask or on-change, not true"),
     # the name of a copy
     ("output: {name: 5}", "2:16: output.name", "wants text, not 5 (in quotes it is text)"),
@@ -752,7 +753,7 @@ def test_the_docs_name_every_key_with_its_default() -> None:
     for noun in (Output(), Service(), Limits()):
         for field in fields(noun):
             written = yaml.safe_load(rows[field.name].strip("`"))
-            assert getattr(noun, field.name) in (written, {"workers": 1, "memory_limit_mb": 0}.get(field.name))
+            assert getattr(noun, field.name) in (written, {"workers": 0, "memory_limit_mb": 0}.get(field.name))
     assert {field.name for field in fields(config.Folder)} | {"skip", "based_on", *shape.OPTIONS} <= rows.keys()
 
 

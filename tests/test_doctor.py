@@ -92,17 +92,31 @@ def test_networks_that_are_missing_or_spoiled_are_bad(
 @pytest.mark.parametrize(
     ("installed", "words"),
     [
-        ({"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}, "overwrite each other: uninstall both"),
-        ({}, 'not installed: pip install "darkroomd[cpu]"'),
+        ({"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.1"}, "overwrite each other's files: uninstall both"),
+        ({}, 'not installed; install it with: pip install "darkroomd[cpu]"'),
     ],
 )
 def test_two_runtimes_or_none_are_bad(
     config: Path, monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], words: str
 ) -> None:
     monkeypatch.setattr(device, "runtime_versions", lambda: installed)
-    (line,) = bad(config)
-    assert line.startswith("onnxruntime: ")
+    *wheels, line = bad(config)
+    assert wheels == [f"{name}: {number}" for name, number in installed.items()]
+    assert line.startswith("device: ")
     assert words in line
+
+
+def test_the_configured_device_is_opened_and_one_that_is_not_there_is_bad(config: Path) -> None:
+    assert facts(config)["device"].value == "cpu"
+    with config.open("a") as file:
+        file.write("service: {device: cuda}\n")
+    (line,) = bad(config)
+    assert line.startswith("device: device cuda needs ONNX Runtime for NVIDIA cards")
+
+
+def test_an_automatic_device_says_why_it_is_not_a_better_one(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "candidates", lambda asked, worker: (device.Device("openvino"), device.CPU))
+    assert facts(config)["device"].value.startswith("cpu (device openvino: ")
 
 
 def test_a_libvips_without_a_format_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

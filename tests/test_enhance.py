@@ -115,6 +115,7 @@ class ShortOfMemory:
 
     def __init__(self, inner: device.Network, room: int) -> None:
         self.card, self.inner, self.room = inner.card, inner, room
+        self.longest_side: int | None = None
         self.asked: list[int] = []
 
     def run(self, tile: Any) -> Any:

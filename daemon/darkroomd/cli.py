@@ -5,6 +5,7 @@ Data goes to stdout, messages to stderr; the exit codes are those of errors.py.
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -92,27 +93,39 @@ def once(config_path: Path | None, verbose: bool) -> None:
 
 @contextmanager
 def _service(config_path: Path | None, verbose: bool) -> Iterator[Any]:
-    from darkroomd import config, log, models
+    from darkroomd import config, device, log, models
     from darkroomd.record import Ledger
     from darkroomd.service import Service
     from darkroomd.workers import Workers
 
     path = config_path or places.config_file()
     loaded, digests = config.load(path), models.digests()
+    device.candidates(loaded.service.device)
     log.set_up("debug" if verbose else "warning" if sys.stderr.isatty() else "info")
     with Ledger.open(places.state_folder(), owner=True, now=time.time()) as ledger:
-        workers = Workers(loaded.service.workers, WORK, idle_seconds=loaded.service.idle_minutes * 60)
+        workers = Workers(1, WORK, idle_seconds=loaded.service.idle_minutes * 60)
         try:
             yield Service(
                 loaded,
                 ledger,
                 workers,
                 digests,
-                reload=lambda: (config.load(path), models.digests()),
+                reload=lambda: _reloaded(path),
                 on_verdict=_say_verdict,
             )
         finally:
             workers.stop()
+
+
+def _reloaded(path: Path) -> tuple[Any, Any]:
+    from darkroomd import config, device, models
+
+    loaded = config.load(path)
+    try:
+        device.candidates(loaded.service.device)
+    except Unavailable as error:  # the old config goes on, on the device that is there
+        raise ConfigError([f"{path}: service.device: {error}"]) from error
+    return loaded, models.digests()
 
 
 def _say_verdict(verdict: Any) -> None:
@@ -123,19 +136,37 @@ def _say_verdict(verdict: Any) -> None:
             click.echo(verdict_line(verdict))
 
 
+def _known_device(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    from darkroomd.job import DEVICE, DEVICES
+
+    if value is not None and not re.fullmatch(DEVICE, value):
+        raise click.BadParameter(f"wants {DEVICES}, not {value!r}")
+    return value
+
+
 @main.command()
 @photos_argument
 @click.option("-o", "--output", type=click.Path(), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
 @click.option("-m", "--mode", default="auto", show_default=True, help="A built-in mode.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
+@click.option("--device", callback=_known_device, help="What computes: auto, cpu, cuda, cuda:1, tensorrt or openvino.")
 @json_option
-def enhance(inputs: tuple[Path, ...], output: str | None, mode: str, strength: float | None, as_json: bool) -> None:
+def enhance(
+    inputs: tuple[Path, ...],
+    output: str | None,
+    mode: str,
+    strength: float | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """Enhance photos, or folders of photos. No config needed."""
     with exit_codes():
-        sys.exit(_enhance(inputs, output, mode, strength, as_json))
+        sys.exit(_enhance(inputs, output, mode, strength, device, as_json))
 
 
-def _enhance(inputs: tuple[Path, ...], written: str | None, mode: str, strength: float | None, as_json: bool) -> int:
+def _enhance(
+    inputs: tuple[Path, ...], written: str | None, mode: str, strength: float | None, device: str | None, as_json: bool
+) -> int:
     from dataclasses import replace
 
     from darkroomd import by_hand, config, plan
@@ -143,6 +174,8 @@ def _enhance(inputs: tuple[Path, ...], written: str | None, mode: str, strength:
     from darkroomd.say import verdict_line
 
     settings = config.defaults()
+    if device is not None:
+        settings = replace(settings, service=replace(settings.service, device=device))
     if mode not in settings.modes:
         raise click.BadParameter(
             f"there is no mode {mode!r}; there are: {', '.join(settings.modes)}", param_hint="--mode"
@@ -225,13 +258,15 @@ def explain(inputs: tuple[Path, ...], config_path: Path | None, as_json: bool) -
 @main.command()
 @config_option
 def check(config_path: Path | None) -> None:
-    """Every fault of the config as file:line:column: key: message; exit 78 on a fault."""
-    from darkroomd import config
+    """Every fault of the config as file:line:column: key: message; exit 78 on a fault, 69 without its device."""
+    from darkroomd import config, device
 
     with exit_codes():
         path = config_path or places.config_file()
         loaded = config.load(path)
-    click.echo(f"{path}: good; {len(loaded.folders)} watched folder{'s' * (len(loaded.folders) != 1)}")
+        (first, *_) = device.candidates(loaded.service.device)
+    folders = f"{len(loaded.folders)} watched folder{'s' * (len(loaded.folders) != 1)}"
+    click.echo(f"{path}: good; {folders}, device {first}")
 
 
 @main.command()

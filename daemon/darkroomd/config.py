@@ -51,12 +51,13 @@ class Folder:
 class Service:
     """How the service uses the machine and its time.
 
-    workers: processes, which share the cores. memory_limit_mb: of each, 0 for none. idle_minutes: after which a worker
-    without photos ends. redo: whether a photo whose settings changed waits for a command or is enhanced again.
+    device: what computes, as job.DEVICE says. workers: processes, which share the cores; 0 for as many as the device
+    needs. memory_limit_mb: of each, 0 for none. idle_minutes: after which a worker without photos ends. redo: whether
+    a photo whose settings changed waits for a command or is enhanced again.
     """
 
-    device: Literal["auto", "cpu"] = "auto"
-    workers: int = 1
+    device: str = "auto"
+    workers: int = 0
     settle_seconds: float = 2.0
     rescan_minutes: float = 1.0
     memory_limit_mb: int = 0

@@ -1,60 +1,240 @@
 """What computes: the device, and the sessions that networks run in. The only file that knows onnxruntime.
 
-It is loaded when a session is opened, so that a process that opens none never pays for it.
+Which device there is can be told without loading the runtime, so that the service and `check` tell it too. A device
+that was asked for is used or is an error; only `auto` may come down to the processor, and it says why.
 """
 
+import contextlib
+import io
 import os
+import re
 import time
-from functools import cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from darkroomd.errors import OutOfMemory, Unavailable
+from darkroomd.half import half
 from darkroomd.job import Engine
 from darkroomd.models import Card, card, verified_bytes
+from darkroomd.places import state_folder
 
 INSTALL_HINT = 'pip install "darkroomd[cpu]"'
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+OPENVINO_PLUGIN = "onnxruntime_ep_openvino"
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+
+# Half precision is taken back when one tile in CHECKED_ONE_IN differs from full precision by more than this, in 0..1.
+# `general` differs by 0.0001 in the mean and 0.0005 at most (emulated); a level of 8 bits is 0.0039.
+HALF_MAY_DIFFER_MEAN = 0.001
+HALF_MAY_DIFFER_MOST = 0.02
+CHECKED_ONE_IN = 64
+
+# The runtime has no class for a shortage of memory; these are the words of its arenas, of std::bad_alloc, and of the
+# libraries of NVIDIA.
+SHORTAGE = re.compile(
+    r"allocate memory|bad.?alloc(ation)?|out of memory|STATUS_ALLOC_FAILED|OutOfMemory", re.IGNORECASE
+)
+
+# A tile of TensorRT is padded to one of these sides: it builds an engine, in minutes, for every shape that it meets.
+ENGINE_SIDES = (256, 512, 1024, 1536, 2048)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """number: which card, counted from 0 as CUDA counts them."""
+
+    kind: Literal["cpu", "cuda", "tensorrt", "openvino"]
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.number}" if self.kind in ("cuda", "tensorrt") else self.kind
+
+
+CPU = Device("cpu")
+
+
+def candidates(asked: str, worker: int = 0) -> tuple[Device, ...]:
+    """The devices to try, best first, for a `service.device`; told from what is installed and there.
+
+    One, unless `auto` is asked for. Without a number each worker gets a card of its own, in turn. Unavailable, with
+    what to install, when the one asked for cannot be.
+    """
+    runtimes = runtime_versions()
+    if not runtimes:
+        raise Unavailable(f"ONNX Runtime is not installed; install it with: {INSTALL_HINT}")
+    if len(runtimes) > 1:
+        both = " and ".join(f"{name} {number}" for name, number in runtimes.items())
+        raise Unavailable(f"{both} overwrite each other's files: uninstall both, then install one")
+    kind, _, number = asked.partition(":")
+    there = nvidia_cards()
+    card = int(number) if number else worker % max(1, there)
+    if kind == "cpu":
+        return (CPU,)
+    if kind == "auto":
+        found = [Device("cuda", card)] if there and "onnxruntime-gpu" in runtimes else []
+        found += [Device("openvino")] if find_spec(OPENVINO_PLUGIN) else []
+        return (*found, CPU)
+    if kind == "openvino":
+        if not find_spec(OPENVINO_PLUGIN):
+            raise Unavailable('device openvino needs its plug-in: pip install "darkroomd[openvino]"')
+        return (Device("openvino"),)
+    if "onnxruntime-gpu" not in runtimes:
+        raise Unavailable(
+            f"device {asked} needs ONNX Runtime for NVIDIA cards: uninstall onnxruntime, "
+            f'then pip install "darkroomd[{"gpu" if kind == "cuda" else "tensorrt"}]"'
+        )
+    if card >= there:
+        seen = f"there are {there}, numbered from 0" if there else "no NVIDIA card is there (no /dev/nvidia0)"
+        raise Unavailable(f"device {asked}: {seen}")
+    return (Device("cuda" if kind == "cuda" else "tensorrt", card),)
+
+
+def workers_for(asked: str) -> int:
+    """How many workers `service.workers: auto` means: one for each card that is used, else one for all cores."""
+    (first, *_) = candidates(asked)
+    return nvidia_cards() if first.kind in ("cuda", "tensorrt") and ":" not in asked else 1
+
+
+def nvidia_cards(folder: Path = Path("/dev"), environ: Mapping[str, str] = os.environ) -> int:
+    """How many cards CUDA will show to this process."""
+    there = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in folder.glob("nvidia*"))
+    there = there or int((folder / "dxg").exists())  # under WSL the driver has one device for all cards
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return there
+    named = [name.strip() for name in visible.split(",")]
+    end = next((at for at, name in enumerate(named) if name in ("", "-1")), len(named))  # what follows is hidden
+    return min(there, end)
+
+
+def runtime_versions() -> dict[str, str]:
+    """Which of ONNX Runtime's distributions are installed; two at once overwrite each other's files."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 class Network:
-    """An open session. One at a time per process and network; `run` lets go of Python's lock while it computes."""
+    """A network that is ready to run. One at a time per process and network; `run` lets go of Python's lock.
+
+    device: what computes. note: why it is not a better one, for `auto`. longest_side: of the tiles that had room,
+    once one had none; kept as long as the session.
+    """
 
     def __init__(self, card: Card, engine: Engine, folder: Path | None = None) -> None:
-        onnxruntime = _onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = engine.threads
-        options.inter_op_num_threads = 1
-        # planned ahead, a tile took 534 bytes a pixel instead of 337, and no less time
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3
         self.card = card
-        self._failure = onnxruntime.capi.onnxruntime_pybind11_state
-        self._session = onnxruntime.InferenceSession(
-            verified_bytes(card, folder), options, providers=[PROVIDERS[chosen_device(engine.device)]]
-        )
-        self._input = self._session.get_inputs()[0].name
+        self.device, self.note = CPU, ""
+        self.longest_side: int | None = None
+        self._threads = engine.threads
+        self._content = verified_bytes(card, folder)
+        self._exact: Any = None
+        self._half: Any = None
+        self._half_is_too_coarse = False
+        self._runs = 0
+        for device in candidates(engine.device, engine.worker):
+            self.device = device
+            try:
+                self._open()
+                return
+            except Unavailable as error:
+                if engine.device != "auto" or device == CPU:
+                    raise
+                self.note = str(error)
 
-    def run(self, tile: Any) -> Any:
-        """The network's answer for one (1, 3, height, width) float32 tile; OutOfMemory when it does not fit."""
+    def _open(self) -> None:
+        if self._half_is_too_coarse:
+            self._open_full()
+        elif self.device.kind == "tensorrt":
+            self._half = _session(self._content, self.device, self._threads, self.card.digest)
+        elif self.device.kind == "cuda":
+            self._half = _session(half(self._content), self.device, self._threads)
+        else:
+            self._open_full()
+
+    def _open_full(self) -> None:
+        full = Device("cuda", self.device.number) if self.device.kind == "tensorrt" else self.device
+        self._exact = _session(self._content, full, self._threads)
+
+    def run(self, tile: Any, out: Any = None) -> Any:
+        """The network's answer for one (1, 3, height, width) float32 tile; OutOfMemory when it does not fit.
+
+        out: float32 memory for the answer, (1, 3, scale * height, scale * width), so that none is taken for each tile.
+
+        In half precision where the device is quicker with it, and checked: the first tile and one in CHECKED_ONE_IN
+        after it are computed in both, and a tile with an answer that is not finite again. Half precision that differs
+        too much is not used again in this session.
+        """
         try:
-            return self._session.run(None, {self._input: tile})[0]
-        except MemoryError as error:
-            raise OutOfMemory(
-                f"network {self.card.name}: not enough memory for a {tile.shape[3]}×{tile.shape[2]} tile"
-            ) from error
-        except (self._failure.RuntimeException, self._failure.Fail) as error:
-            # the runtime has no class for it; these are the words of its arena and of std::bad_alloc
-            if "allocate memory" in str(error) or "bad_alloc" in str(error) or "bad allocation" in str(error):
-                raise OutOfMemory(
-                    f"network {self.card.name}: not enough memory for a {tile.shape[3]}×{tile.shape[2]} tile"
-                ) from error
-            raise
+            return self._checked(tile, out)
+        except Exception as error:
+            if not isinstance(error, MemoryError) and not SHORTAGE.search(str(error)):
+                raise
+        # Its arena keeps what it got, and smaller tiles would find nothing left: the session is opened anew. Out here,
+        # because the error's traceback holds the session too.
+        self._half = self._exact = None
+        raise OutOfMemory(f"network {self.card.name}: not enough memory for a {tile.shape[3]}×{tile.shape[2]} tile")
+
+    def _checked(self, tile: Any, out: Any) -> Any:
+        if self._half is None and self._exact is None:
+            self._open()
+        if self._half is None:
+            return self._answer(self._exact, tile, out)
+        answer = self._in_half(tile, out)
+        self._runs += 1
+        if self._runs % CHECKED_ONE_IN != 1 and _finite(answer):
+            return answer
+        exact = self._in_full(tile)
+        if not _alike(answer, exact):
+            self._half, self._half_is_too_coarse = None, True
+        return exact
+
+    def _in_full(self, tile: Any) -> Any:
+        if self._exact is None:
+            self._open_full()
+        return self._answer(self._exact, tile)
+
+    def _in_half(self, tile: Any, out: Any) -> Any:
+        """For TensorRT in one of few shapes. What is added lies beyond the tile's margin and is cut off again."""
+        if self.device.kind != "tensorrt":
+            return self._answer(self._half, tile, out)
+        import numpy as np  # noqa: PLC0415 - the service reads devices in a process that stays small
+
+        height, width = tile.shape[2:]
+        high, wide = (next((side for side in ENGINE_SIDES if side >= length), length) for length in (height, width))
+        padded = np.zeros((1, 3, high, wide), tile.dtype)
+        padded[:, :, :height, :width] = tile
+        answer = self._answer(self._half, padded)[:, :, : height * self.card.scale, : width * self.card.scale]
+        return np.ascontiguousarray(answer)
+
+    def _answer(self, session: Any, tile: Any, out: Any = None) -> Any:
+        """Bound to memory of ours on both sides."""
+        import numpy as np  # noqa: PLC0415 - as above
+
+        if out is None:
+            out = np.empty((1, 3, tile.shape[2] * self.card.scale, tile.shape[3] * self.card.scale), np.float32)
+        binding = session.io_binding()
+        binding.bind_cpu_input(session.get_inputs()[0].name, tile)
+        binding.bind_output(session.get_outputs()[0].name, "cpu", 0, np.float32, out.shape, out.ctypes.data)
+        session.run_with_iobinding(binding)
+        return out
 
     def seconds_per_megapixel(self, side: int = 256) -> float:
         """Measured now, on this machine, with the faster of two small tiles: what a forecast rests on."""
-        import numpy as np  # noqa: PLC0415 - the service reads cards in a process that stays small
+        import numpy as np  # noqa: PLC0415 - as above
 
         tile = np.zeros((1, 3, side, side), np.float32)
         seconds = []
@@ -65,28 +245,108 @@ class Network:
         return min(seconds) / (side * side / 1e6)
 
 
-@cache
+@lru_cache(maxsize=4)
 def network(name: str, engine: Engine) -> Network:
-    """The open session for a card, opened at first use and kept as long as the process lives."""
+    """The open network of a card: opened at first use, and kept while the process uses no more than four.
+
+    To be called from one thread at a time.
+    """
     return Network(card(name), engine)
 
 
-def chosen_device(asked: str) -> str:
-    """The device a session will use; Unavailable when the one asked for is not there. Never a silent fall-back."""
-    if asked in ("auto", "cpu"):
-        return "cpu"
-    raise Unavailable(f"device {asked!r} is not available in this version; it has: auto, cpu")
+def _session(content: bytes, device: Device, threads: int, engines: str | None = None) -> Any:
+    """A session that computes on this device, or Unavailable. engines: names the folder of TensorRT's engines."""
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # planned ahead, a tile took 534 bytes a pixel instead of 337, and no less time
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    wanted = PROVIDERS[device.kind]
+    providers: list[Any] | None = None
+    try:
+        if device.kind == "openvino":
+            options.add_provider_for_devices(_openvino_devices(onnxruntime), {})
+        else:
+            providers = [*_provider(onnxruntime, device, engines)]
+        with _said() as said:
+            session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
+    except Unavailable:
+        raise
+    except Exception as error:
+        if device == CPU or SHORTAGE.search(str(error)):
+            raise
+        raise Unavailable(f"device {device}: {_first_line(str(error))}") from error
+    # a provider that cannot be loaded is left out with a line on stderr, and the processor computes instead
+    if wanted not in session.get_providers():
+        reason = said.getvalue().strip() or "its libraries or its driver could not be loaded; stderr has the reason"
+        raise Unavailable(f"device {device}: {_first_line(reason)}")
+    return session
 
 
-def runtime_versions() -> dict[str, str]:
-    """Which of ONNX Runtime's distributions are installed; two at once overwrite each other's files."""
-    found = {}
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _provider(onnxruntime: Any, device: Device, engines: str | None) -> Iterator[Any]:
+    if device.kind == "cpu":
+        yield PROVIDERS["cpu"]
+        return
+    with _said():  # it prints to stdout, where --json is
+        onnxruntime.preload_dlls()
+    if device.kind == "tensorrt":
+        folder = state_folder() / "tensorrt" / (engines or "none")
+        folder.mkdir(parents=True, exist_ok=True)
+        yield (
+            PROVIDERS["tensorrt"],
+            {
+                "device_id": device.number,
+                "trt_fp16_enable": True,
+                "trt_engine_cache_enable": True,
+                "trt_engine_cache_path": str(folder),
+                "trt_timing_cache_enable": True,
+                "trt_timing_cache_path": str(folder),
+            },
+        )
+    # HEURISTIC: the default, an exhaustive search, is done again for every shape of tile. No TF32: full precision is
+    # what half precision is held against.
+    yield (
+        PROVIDERS["cuda"],
+        {"device_id": device.number, "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": False},
+    )
+
+
+def _openvino_devices(onnxruntime: Any) -> list[Any]:
+    import onnxruntime_ep_openvino as plugin  # noqa: PLC0415 - an extra
+
+    name = PROVIDERS["openvino"]
+    if not any(found.ep_name.startswith(name) for found in onnxruntime.get_ep_devices()):
+        onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+    found = [found for found in onnxruntime.get_ep_devices() if found.ep_name.startswith(name)]
+    found.sort(key=lambda one: one.device.type.name != "GPU")  # graphics before the processor
+    if not found:
+        raise Unavailable("device openvino: OpenVINO finds no Intel device on this machine")
+    return found[:1]
+
+
+def _finite(answer: Any) -> bool:
+    import numpy as np  # noqa: PLC0415 - as above
+
+    return bool(np.isfinite(answer.min()) and np.isfinite(answer.max()))
+
+
+def _alike(answer: Any, exact: Any) -> bool:
+    import numpy as np  # noqa: PLC0415 - as above
+
+    apart = np.abs(answer - exact)
+    return bool(apart.mean() <= HALF_MAY_DIFFER_MEAN and apart.max() <= HALF_MAY_DIFFER_MOST)
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[io.StringIO]:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        yield said
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:300]
 
 
 def _onnxruntime() -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from darkroomd import _core, config, device, models, picture
 from darkroomd.errors import ConfigError, Unavailable
+from darkroomd.job import Engine
 
 INOTIFY_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 LITTLE_SPACE_MB = 500
@@ -26,7 +27,10 @@ class Fact:
 
 def examined(config_path: Path, state_folder: Path) -> list[Fact]:
     """Everything, in the order in which trouble usually lies; never raises for what it is there to find."""
-    return [*_versions(), *_networks(), *_formats(), *_config(config_path), *_state(state_folder), *_machine()]
+    return [
+        *_versions(), *_networks(), *_formats(), *_config(config_path), *_device(config_path), *_state(state_folder),
+        *_machine(),
+    ]  # fmt: skip
 
 
 def _versions() -> Iterator[Fact]:
@@ -35,13 +39,8 @@ def _versions() -> Iterator[Fact]:
     for name, number in picture.versions().items():
         yield Fact(name, number)
     runtimes = device.runtime_versions()
-    if len(runtimes) == 1:
-        yield Fact(*next(iter(runtimes.items())))
-    elif runtimes:
-        both = " and ".join(f"{name} {number}" for name, number in runtimes.items())
-        yield Fact("onnxruntime", f"{both} overwrite each other: uninstall both, then install one", good=False)
-    else:
-        yield Fact("onnxruntime", f"not installed: {device.INSTALL_HINT}", good=False)
+    for name, number in runtimes.items():
+        yield Fact(name, number, good=len(runtimes) == 1)
 
 
 def _networks() -> Iterator[Fact]:
@@ -51,7 +50,6 @@ def _networks() -> Iterator[Fact]:
             yield Fact(f"network {card.name}", f"{card.file}, {card.digest}")
     except Unavailable as error:
         yield Fact("networks", str(error), good=False)
-    yield Fact("device", device.chosen_device("auto"))
 
 
 def _formats() -> Iterator[Fact]:
@@ -74,6 +72,20 @@ def _config(path: Path) -> Iterator[Fact]:
         readable = os.access(folder.watch, os.R_OK | os.X_OK)
         yield Fact("watches", f"{folder.watch}{'' if readable else ': not there, or not readable'}", readable)
         yield _room("writes to", folder.output)
+
+
+def _device(path: Path) -> Iterator[Fact]:
+    """What the config's device comes to, by opening a network on it."""
+    try:
+        asked = config.load(path).service.device if path.exists() else config.defaults().service.device
+    except ConfigError:
+        asked = "auto"
+    try:
+        net = device.Network(next(iter(models.cards().values())), Engine(device=asked))
+    except Unavailable as error:
+        yield Fact("device", str(error), good=False)
+        return
+    yield Fact("device", f"{net.device}{f' ({net.note})' if net.note else ''}")
 
 
 def _state(folder: Path) -> Iterator[Fact]:

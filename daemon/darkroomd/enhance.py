@@ -1,13 +1,16 @@
 """Which networks a picture gets, and the picture that comes out: tiles through networks, blended by strength."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles
 from darkroomd.device import Network, network
-from darkroomd.errors import BadResult, OutOfMemory
+from darkroomd.errors import BadResult, OutOfMemory, Unavailable
 from darkroomd.job import Engine, Findings, Mode, Picture, Step
 from darkroomd.models import Card, card
 
@@ -61,16 +64,42 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine) -> Pictu
     return picture.with_pixels(pixels)
 
 
+@contextmanager
+def opening(mode: Mode, engine: Engine) -> Iterator[None]:
+    """Opens the session of the mode's first network beside what is done meanwhile: the decoding of a first photo.
+
+    What is wrong with the network is told when it is used.
+    """
+
+    def open_it() -> None:
+        with suppress(Unavailable):
+            network(mode.treatments[0].network, engine)
+
+    thread = Thread(target=open_it)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def device_of(steps: tuple[Step, ...], engine: Engine) -> str:
+    """What computes these steps, such as cpu or cuda:0."""
+    return str(network(steps[0].model, engine).device)
+
+
 def through(net: Network, pixels: Any, engine: Engine) -> Any:
     """The network's answer for a whole picture, (height, width, 1 or 3) of any of the core's types; same type out."""
-    plan: TilePlan | None = tile_plan(net.card, pixels.shape[1], pixels.shape[0], engine)
+    plan: TilePlan | None = tile_plan(net.card, pixels.shape[1], pixels.shape[0], engine, net.longest_side)
     while plan is not None:
         try:
             return _assembled(net, pixels, plan)
         except OutOfMemory as error:
-            shortage = error
+            shortage = str(error)  # the error itself would hold the tile that did not fit
             plan = plan.smaller()  # from the start: a plan is never patched half-way
-    raise shortage
+            if plan is not None:  # the next picture would meet the same shortage
+                net.longest_side = max(plan.tile_width, plan.tile_height)
+    raise OutOfMemory(shortage)
 
 
 def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
@@ -91,9 +120,13 @@ def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
     return out
 
 
-def tile_plan(card: Card, width: int, height: int, engine: Engine) -> TilePlan:
-    """How a picture of this size is cut: the card's tile, or a smaller one where the memory limit asks for it."""
-    return plan_tiles(width, height, _tile_side(card, engine), card.halo, card.blend, card.multiple_of)
+def tile_plan(card: Card, width: int, height: int, engine: Engine, longest_side: int | None = None) -> TilePlan:
+    """How a picture of this size is cut: the card's tile, or a smaller one where the memory limit asks for it.
+
+    longest_side: of the tiles that there was room for, when larger ones have failed.
+    """
+    side = min(_tile_side(card, engine), longest_side or card.tile)
+    return plan_tiles(width, height, side, card.halo, card.blend, card.multiple_of)
 
 
 def _tile_side(card: Card, engine: Engine) -> int:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 Status = Literal["done", "unchanged", "refused", "failed"]
 Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
+DEVICE = r"auto|cpu|cuda(:\d{1,2})?|tensorrt(:\d{1,2})?|openvino"  # what `service.device` and `--device` take
+DEVICES = "auto, cpu, cuda (cuda:1 is the second card), tensorrt or openvino"
 Region = Literal["all", "faces", "text", "background"]
 
 
@@ -126,11 +128,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What a job may use of the machine. device: auto or cpu. threads: 0 means all cores."""
+    """What a job may use of the machine.
+
+    device: as in `service.device`. threads: 0 means all cores. worker: which of the workers does it, counted from 0,
+    so that each takes a card of its own.
+    """
 
     device: str = "auto"
     threads: int = 0
     memory_limit_mb: int = 0
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +278,7 @@ class Verdict:
     height: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     peak_rss_mb: int = 0
+    device: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values in the order of the contract."""
@@ -290,6 +298,7 @@ class Verdict:
             "height": self.height,
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "peak_rss_mb": self.peak_rss_mb,
+            "device": self.device,
         }
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from darkroomd.enhance import enhanced, steps_for
+from darkroomd.enhance import device_of, enhanced, opening, steps_for
 from darkroomd.errors import BadResult, Retryable
 from darkroomd.guard import guards
 from darkroomd.job import Findings, Job, Picture, Staged, Step, Verdict
@@ -34,7 +34,7 @@ def run(job: Job) -> Staged:
         _still_the_same(job, descriptor)
         if content == job.known_content:
             return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name), repeated=True)
-        with timer("decode"):
+        with opening(job.mode, job.engine), timer("decode"):
             picture = decoded(descriptor, job.limits)
         _still_the_same(job, descriptor)
         with timer("look"):
@@ -46,6 +46,7 @@ def run(job: Job) -> Staged:
         try:
             with timer("enhance"):
                 result = enhanced(picture, steps, job.engine)
+            verdict = replace(verdict, device=device_of(steps, job.engine))
         except BadResult as error:
             return Staged(job, content, timer.on(replace(verdict, status="failed", reason=str(error))))
         with timer("guard"):

@@ -21,6 +21,7 @@ import structlog
 
 from darkroomd import write
 from darkroomd.config import Config
+from darkroomd.device import workers_for
 from darkroomd.errors import (
     EXIT_DONE,
     EXIT_UNAVAILABLE,
@@ -112,7 +113,7 @@ class Service:
         # A symbolic link is resolved once: watched by its own name it would give no event at all.
         self._folders = {folder.watch.resolve(): folder for folder in config.folders}
         self._watcher = Watcher(list(self._folders), lambda: self._wake.put("event"))
-        self._workers.count = config.service.workers
+        self._workers.count = config.service.workers or workers_for(config.service.device)
         self._workers.idle_seconds = config.service.idle_minutes * 60
         self._settling.forget()
         self._health = Health()

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic import WrapValidator as Wrap
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from darkroomd.job import Format
+from darkroomd.job import DEVICE, DEVICES, Format
 from darkroomd.marks import Fault, Node, shown
 
 
@@ -101,8 +101,8 @@ class Output(Shape):
 
 
 class Service(Shape):
-    device: Annotated[Literal["auto", "cpu"] | None, _wants("auto or cpu (this version computes on no other)")] = None
-    workers: Annotated[int | None, Field(ge=1, le=256), _wants("auto or a whole number from 1 to 256", auto=1)] = None
+    device: Annotated[str | None, Field(pattern=f"^({DEVICE})$"), _wants(DEVICES)] = None
+    workers: Annotated[int | None, Field(ge=1, le=256), _wants("auto or a whole number from 1 to 256", auto=0)] = None
     settle_seconds: Annotated[float | None, Field(gt=0, le=3600), _wants("a number above 0, up to 3600")] = None
     rescan_minutes: Annotated[float | None, Field(gt=0, le=1440), _wants("a number above 0, up to 1440")] = None
     memory_limit_mb: Annotated[int | None, Field(ge=256), _wants("auto or a whole number from 256 up", auto=0)] = None

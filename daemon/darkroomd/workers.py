@@ -13,7 +13,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from darkroomd.errors import OutOfMemory
@@ -67,10 +67,11 @@ class Workers:
         """Starts the job. The future ends with its Staged, with what it raised, or with WorkerDied."""
         slot = next((slot for slot in self._slots if not slot.busy() and not slot.broken), None)
         if slot is None:
-            slot = _Slot(self._executor())
+            taken = {slot.number for slot in self._slots}
+            slot = _Slot(self._executor(), next(number for number in range(len(taken) + 1) if number not in taken))
             self._slots.append(slot)
         try:
-            slot.begin(self._run, job, now)
+            slot.begin(self._run, replace(job, engine=replace(job.engine, worker=slot.number)), now)
         except BrokenExecutor:  # it had died while idle, which is not this job's fault
             slot.broken = True
             return self.submit(job, now)
@@ -117,9 +118,12 @@ class Inline(Executor):
 
 @dataclass(eq=False)
 class _Slot:
-    """One worker. since: when its job began or, once tend() has seen the end of that, its idling."""
+    """One worker. number: no two have the same. since: when its job began or, once tend() has seen the end of that,
+    its idling.
+    """
 
     pool: Executor
+    number: int
     since: float = 0.0
     idle: bool = False
     broken: bool = False

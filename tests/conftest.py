@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import structlog
 
+from darkroomd import confine
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Treatment
 from darkroomd.settle import fingerprint
 from tests.command import environment
+
+confine.ALSO_WRITABLE = (Path(__file__).parent.parent,)  # where a worker's coverage goes
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ STAGES = ("picture", "look", "enhance", "guard", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config device doctor errors install job log models places plan record say service status workers",
+    "cli": "by_hand config confine device doctor errors install job log models places plan record say service status"
+    " workers",
     "by_hand": "config device enhance errors job look models picture pipeline plan settle watch write",
-    "doctor": "_core config device errors job models picture",
+    "doctor": "_core config confine device errors job models picture",
     "install": "config errors places",
     "status": "config record",
     "say": "job log",
@@ -37,7 +38,8 @@ MAY_IMPORT = {
     "plan": "config errors job",
     "record": "errors job ledger_file",
     "ledger_file": "errors",
-    "workers": "errors job",
+    "workers": "confine errors job",
+    "confine": "job places",
     "log": "",
     # one photo, in a worker
     "pipeline": "enhance errors guard job look picture write",

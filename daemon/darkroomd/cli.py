@@ -94,6 +94,7 @@ def once(config_path: Path | None, verbose: bool) -> None:
 @contextmanager
 def _service(config_path: Path | None, verbose: bool) -> Iterator[Any]:
     from darkroomd import config, device, log, models
+    from darkroomd.confine import walls
     from darkroomd.record import Ledger
     from darkroomd.service import Service
     from darkroomd.workers import Workers
@@ -103,7 +104,7 @@ def _service(config_path: Path | None, verbose: bool) -> Iterator[Any]:
     device.candidates(loaded.service.device)
     log.set_up("debug" if verbose else "warning" if sys.stderr.isatty() else "info")
     with Ledger.open(places.state_folder(), owner=True, now=time.time()) as ledger:
-        workers = Workers(1, WORK, idle_seconds=loaded.service.idle_minutes * 60)
+        workers = Workers(1, WORK, idle_seconds=loaded.service.idle_minutes * 60, walls=walls)
         try:
             yield Service(
                 loaded,

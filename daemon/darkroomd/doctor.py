@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from darkroomd import _core, config, device, models, picture
+from darkroomd.confine import landlock_version
 from darkroomd.errors import ConfigError, Unavailable
 from darkroomd.job import Engine
 
@@ -102,6 +103,8 @@ def _room(name: str, folder: Path) -> Fact:
 
 
 def _machine() -> Iterator[Fact]:
+    version = landlock_version()
+    yield Fact("worker's walls", f"Landlock {version} and seccomp" if version else "no Landlock in this kernel")
     yield Fact("cores", str(len(os.sched_getaffinity(0))))
     if INOTIFY_WATCHES.exists():
         yield Fact(

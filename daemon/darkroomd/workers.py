@@ -16,7 +16,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from darkroomd.errors import OutOfMemory
+from darkroomd.confine import Walls, confined
+from darkroomd.errors import OutOfMemory, Retryable
 from darkroomd.job import Job, Staged
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,7 +37,8 @@ class Workers:
     the kernel kills a worker when the thread that started it ends.
 
     run: "module:function" of Job -> Staged. It is imported where it runs, because numpy, libvips and the network
-    runtime belong in the workers and not in the service. executor: makes the pool of one; Inline runs in this process.
+    runtime belong in the workers and not in the service. walls: what a worker may do while it has this job; it goes on
+    to other jobs with the same walls only. executor: makes the pool of one; Inline runs in this process.
     """
 
     def __init__(
@@ -46,13 +48,15 @@ class Workers:
         *,
         idle_seconds: float = 300.0,
         limit_seconds: float = 3600.0,
+        walls: Callable[[Job], Walls] | None = None,
         executor: Callable[[], Executor] | None = None,
     ) -> None:
         self.count = count
         self.idle_seconds = idle_seconds
         self.limit_seconds = limit_seconds
         self._run = run
-        self._executor = executor or _process
+        self._walls = walls
+        self._executor = executor
         self._slots: list[_Slot] = []
 
     def free(self) -> int:
@@ -65,10 +69,15 @@ class Workers:
 
     def submit(self, job: Job, now: float) -> "Future[Staged]":
         """Starts the job. The future ends with its Staged, with what it raised, or with WorkerDied."""
-        slot = next((slot for slot in self._slots if not slot.busy() and not slot.broken), None)
+        inside = self._walls(job) if self._walls is not None else None
+        idle = [slot for slot in self._slots if not slot.busy() and not slot.broken]
+        slot = next((slot for slot in idle if slot.inside == inside), None)
         if slot is None:
+            if idle and self.alive() >= self.count:  # walls stand for ever, so its place goes to a new worker
+                self._let_go(idle[0])
             taken = {slot.number for slot in self._slots}
-            slot = _Slot(self._executor(), next(number for number in range(len(taken) + 1) if number not in taken))
+            number = next(number for number in range(len(taken) + 1) if number not in taken)
+            slot = _Slot(_process(inside) if self._executor is None else self._executor(), number, inside)
             self._slots.append(slot)
         try:
             slot.begin(self._run, replace(job, engine=replace(job.engine, worker=slot.number)), now)
@@ -84,10 +93,13 @@ class Workers:
                 if now - slot.since > self.limit_seconds:
                     slot.kill(f"took longer than {self.limit_seconds:g} s")
             elif slot.broken or (slot.idle and (now - slot.since > self.idle_seconds or self.alive() > self.count)):
-                slot.pool.shutdown(wait=False)
-                self._slots.remove(slot)
+                self._let_go(slot)
             elif not slot.idle:
                 slot.idle, slot.since = True, now
+
+    def _let_go(self, slot: "_Slot") -> None:
+        slot.pool.shutdown(wait=False)
+        self._slots.remove(slot)
 
     def next_due(self) -> float | None:
         """When tend() has something to do; None while there is no worker."""
@@ -124,6 +136,7 @@ class _Slot:
 
     pool: Executor
     number: int
+    inside: Walls | None = None
     since: float = 0.0
     idle: bool = False
     broken: bool = False
@@ -157,6 +170,8 @@ class _Slot:
             self.broken = True
             self.answer.set_exception(WorkerDied(self.killed or self._cause()))
         elif error is not None:
+            # it may be the walls: they know a folder that was removed and made again as the one that is gone
+            self.broken = self.inside is not None and isinstance(error, Retryable | OSError)
             self.answer.set_exception(error)
         else:
             self.answer.set_result(inner.result())
@@ -173,20 +188,22 @@ class _Slot:
         return list((getattr(self.pool, "_processes", None) or {}).values())
 
 
-def _process() -> Executor:
+def _process(inside: Walls | None) -> Executor:
     """A pool of one. spawn, because a forked process must not use a graphics card that its parent has touched."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(), inside))
 
 
-def _begin(parent: int) -> None:
-    """In the worker: die with the service, and leave it to the service to decide about signals."""
+def _begin(parent: int, inside: Walls | None) -> None:
+    """In the worker: die with the service, leave it to the service to decide about signals, and stay behind walls."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if inside is not None:
+        confined(inside)
 
 
 def _call(run: str, job: Job) -> Staged:

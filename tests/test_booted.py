@@ -183,6 +183,16 @@ def test_the_service_sees_nobodys_home(service: Container) -> None:
     assert service.run(*services_eyes(service), "ip", "-o", "link", check=False).stdout.count(": ") <= 2  # lo alone
 
 
+def test_a_worker_is_shut_in_further_than_the_service(service: Container) -> None:
+    drop(service, "walls.jpg", seed=8)
+    done(service, "walls.jpg")
+    (worker,) = workers(main_pid(service))
+    told = dict(line.split(":\t", 1) for line in Path(f"/proc/{worker}/status").read_text().splitlines())
+    ours = dict(line.split(":\t", 1) for line in Path(f"/proc/{main_pid(service)}/status").read_text().splitlines())
+    assert (told["NoNewPrivs"], told["CapEff"].strip("0")) == ("1", "")
+    assert int(told["Seccomp_filters"]) == int(ours["Seccomp_filters"]) + 1  # systemd's, and the worker's own
+
+
 def services_eyes(machine: Container) -> list[str]:
     """Root in the mounts and the network of the service: nothing but the kernel is in the way."""
     return ["nsenter", f"--target={machine.unit('MainPID')}", "--mount", "--net"]

@@ -15,7 +15,8 @@ SHAPE: list[str | int | None] = [1, 3, "height", "width"]
 
 def network(nodes: list[onnx.NodeProto], constants: dict[str, Any] | None = None) -> bytes:
     """An ONNX file from nodes that lead from `picture` to `restored`."""
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in ("picture", "restored")]
+    ends: dict[str, list[str | int | None]] = {"picture": SHAPE, "restored": [1, 3, "rows", "columns"]}
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends.items()]
     stored = [onnx.numpy_helper.from_array(np.asarray(v, np.float32), n) for n, v in (constants or {}).items()]
     graph = helper.make_graph(nodes, "test", values[:1], values[1:], stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -67,8 +68,14 @@ def as_a_card_rounds(halved: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> Path:
-    """Make `folder` the place of networks; `name=bytes` or `name=(bytes, {card fields})`."""
+def enlarge(factor: int) -> bytes:
+    """Every pixel factor × factor times."""
+    scales = {"scales": [1, 1, factor, factor]}
+    return network([helper.make_node("Resize", ["picture", "", "scales"], ["restored"], mode="nearest")], scales)
+
+
+def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch, *, modes: str = "", **given: Any) -> Path:
+    """Make `folder` the place of networks; `name=bytes` or `name=(bytes, {card fields})`. modes: the built-in ones."""
     folder.mkdir(exist_ok=True)
     known = {}
     for name, value in given.items():
@@ -94,4 +101,7 @@ def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> Path
         }
     (folder / "cards.yaml").write_text(yaml.safe_dump(known))
     monkeypatch.setattr("darkroomd.models.shipped_folder", lambda: folder)
+    if modes:
+        (folder / "modes.yaml").write_text(modes)
+        monkeypatch.setattr("darkroomd.places.shipped_folder", lambda: folder)
     return folder

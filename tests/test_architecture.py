@@ -93,9 +93,10 @@ RUST_MAY_USE = {
     "blend": "colour error image",
     "canvas": "blend colour error image tiles",
     "measure": "colour error image",
-    "py": "blend canvas colour cut error image measure pad tiles",
+    "resize": "error image",
+    "py": "blend canvas colour cut error image measure pad resize tiles",
 }
-RUST_KNOWN_IN = {"pyo3": "py", "numpy": "py", "half": "image py", "rayon": "blend colour measure"}
+RUST_KNOWN_IN = {"pyo3": "py", "numpy": "py", "half": "image py", "rayon": "blend colour measure resize"}
 
 
 def words(table: dict[str, str]) -> dict[str, set[str]]:

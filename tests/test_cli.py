@@ -572,3 +572,20 @@ def test_what_computed_is_in_the_verdict_and_a_word_that_is_no_device_is_wrong_u
     answer = typed("enhance", photo, "--device", "gpu")
     assert answer.exit_code == 2
     assert "wants auto, cpu, cuda" in answer.stderr
+
+
+def test_a_scale_alone_means_the_mode_that_enlarges(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.shipped(
+        at_home / "models", monkeypatch,
+        modes="auto: {network: same}\nupscale: {scale: 2, network: twice}\n",
+        same=networks.identity(), twice=(networks.enlarge(2), {"scale": 2}),
+    )  # fmt: skip
+    pictures.write_png(at_home / "a.png", pictures.scene(40, 30))
+    answer = typed("enhance", at_home / "a.png", "--scale", "1.5", "--json")
+    assert answer.exit_code == 0
+    (told,) = objects(answer.stdout)
+    assert (told["mode"], told["status"], told["width"], told["height"]) == ("upscale", "done", 60, 45)
+    assert told["steps"][0]["size"] == [60, 45]
+    refused = typed("enhance", at_home / "a.png", "--mode", "auto", "--scale", "2")
+    assert refused.exit_code == 2
+    assert "mode auto does not enlarge; modes that do: upscale" in refused.stderr

@@ -213,6 +213,44 @@ def test_an_option_that_the_mode_does_not_have_is_a_fault(home: Path) -> None:
     ]
 
 
+def test_the_size_that_is_said_nearest_to_the_photo_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_specialists(home, monkeypatch)
+    (home / "shipped/modes.yaml").write_text("auto: {network: general}\nupscale: {scale: 2, network: general}\n")
+    got = loaded(
+        home,
+        """\
+        folders:
+          - {watch: i, output: o, mode: large, rules: [
+              {name: "a*", scale: 4}, {name: "b*", megapixels: 12.5}, {name: "c*", mode: upscale}]}
+        modes: {large: {based_on: upscale, longest_side: 4000}}
+        """,
+    ).folders[0]
+    large = Mode("large", (Treatment("general"),), scale=2, longest_side=4000)
+    rules = [rule.mode for rule in got.rules]
+    assert got.mode == large
+    assert rules[0] == replace(large, scale=4, longest_side=None)
+    assert rules[1] == replace(large, longest_side=None, megapixels=12.5)
+    assert rules[2] == Mode("upscale", (Treatment("general"),), scale=2)
+
+
+def test_two_sizes_in_one_place_and_a_size_for_a_mode_that_keeps_it_are_faults(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_specialists(home, monkeypatch)
+    (home / "shipped/modes.yaml").write_text("auto: {network: general}\nupscale: {scale: 2, network: general}\n")
+    assert faults(
+        home,
+        """\
+        folders:
+          - {watch: i, output: o, mode: upscale, scale: 3, megapixels: 9}
+          - {watch: i2, output: o, longest_side: 3000}
+        """,
+    ) == [
+        "2:52: folders[0].megapixels: says how large the result is, and so does scale: keep one",
+        "3:28: folders[1].longest_side: is no option of mode auto; modes with it: upscale",
+    ]
+
+
 @pytest.mark.usefixtures("with_faces")
 def test_a_wrong_value_of_an_option_says_which_there_are(home: Path) -> None:
     (fault,) = faults(home, "folders: [{watch: i, output: o, mode: faces, background: x}]\n")

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from darkroomd import device, enhance, models
+from darkroomd import _core, device, enhance, models
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.job import Engine, Findings, Mode, Picture, Step, Treatment
 from darkroomd.places import shipped_folder
@@ -167,6 +168,7 @@ def test_tiles_are_as_small_as_the_memory_limit_asks_for(tmp_path: Path, monkeyp
     assert peaks == sorted(peaks, reverse=True)
 
 
+SIZE = (640, 480)
 AUTO = Mode("auto", (Treatment("general"),), choose=True)
 
 
@@ -184,14 +186,94 @@ AUTO = Mode("auto", (Treatment("general"),), choose=True)
     ],
 )
 def test_mode_auto_runs_the_network_only_for_a_reason(facts: dict[str, Any], reason: str | None) -> None:
-    chosen = enhance.steps_for(found(**facts), AUTO)
+    chosen = enhance.steps_for(found(**facts), AUTO, SIZE)
     assert [step.reason for step in chosen] == ([] if reason is None else [reason])
 
 
 def test_other_modes_need_no_reason_and_strength_0_is_none() -> None:
-    (step,) = enhance.steps_for(found(), Mode("mine", (Treatment("general"),), strength=0.4))
+    (step,) = enhance.steps_for(found(), Mode("mine", (Treatment("general"),), strength=0.4), SIZE)
     card = models.cards()["general"]
     assert (step.model, step.digest, step.strength, step.reason) == ("general", card.digest, 0.4, "mode mine")
     content = (shipped_folder() / card.file).read_bytes()
     assert hashlib.sha256(content).hexdigest().startswith(step.digest)
-    assert enhance.steps_for(found(noise_sigma=30.0), Mode("mine", (Treatment("general"),), strength=0)) == ()
+    assert enhance.steps_for(found(noise_sigma=30.0), Mode("mine", (Treatment("general"),), strength=0), SIZE) == ()
+
+
+# Larger
+
+
+LARGER = Mode("upscale", (Treatment("twice"), Treatment("four_times")), scale=2.0)
+
+
+@pytest.fixture
+def enlarging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.shipped(
+        tmp_path / "models", monkeypatch,
+        twice=(networks.enlarge(2), {"scale": 2}), four_times=(networks.enlarge(4), {"scale": 4}),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("enlarging")
+@pytest.mark.parametrize(
+    ("changes", "network", "size"),
+    [
+        ({}, "twice", (200, 100)),
+        ({"scale": 1.5}, "twice", (150, 75)),
+        ({"scale": 2.01}, "four_times", (201, 100)),
+        ({"scale": 4.0}, "four_times", (400, 200)),
+        ({"longest_side": 301}, "four_times", (301, 150)),
+        ({"longest_side": 120}, "twice", (120, 60)),
+        ({"megapixels": 0.02}, "twice", (200, 100)),
+    ],
+)
+def test_the_network_with_the_next_factor_up_makes_any_size(changes: Any, network: str, size: tuple[int, int]) -> None:
+    pixels, alpha = noise(50, 100, 3, np.uint8), noise(50, 100, 1, np.uint8)
+    (step,) = enhance.steps_for(found(), replace(LARGER, **changes), (100, 50))
+    assert (step.model, step.size) == (network, size)
+    after = enhance.enhanced(photo(pixels, alpha), (step,), ENGINE)
+    assert after.pixels.shape == (*size[::-1], 3)
+    assert after.alpha is not None
+    assert after.alpha.shape == (*size[::-1], 1)
+
+
+@pytest.mark.usefixtures("enlarging")
+@pytest.mark.parametrize("changes", [{"longest_side": 100}, {"longest_side": 60}, {"megapixels": 0.001}])
+def test_a_picture_that_is_large_enough_is_left_alone(changes: Any) -> None:
+    assert enhance.steps_for(found(), replace(LARGER, **changes), (100, 50)) == ()
+
+
+@pytest.mark.usefixtures("enlarging")
+def test_more_than_a_network_can_do_is_not_done_and_said() -> None:
+    (step,) = enhance.steps_for(found(), replace(LARGER, longest_side=1000), (100, 50))
+    assert step.size == (400, 200)
+    assert step.reason == "4 times as large, to 400×200 (no network reaches 10 times)"
+
+
+@pytest.mark.usefixtures("enlarging")
+@pytest.mark.parametrize("shape", [(1, 1), (1, 90), (16, 16)])
+def test_the_smallest_pictures_can_be_enlarged(shape: tuple[int, int]) -> None:
+    steps = enhance.steps_for(found(), replace(LARGER, scale=4.0), shape[::-1])
+    pixels = noise(*shape, 3, np.uint16)
+    after = enhance.enhanced(photo(pixels), steps, ENGINE)
+    np.testing.assert_array_equal(after.pixels, pixels.repeat(4, axis=0).repeat(4, axis=1))
+    np.testing.assert_array_equal(enhance.at_size_of(photo(pixels), after).pixels.shape, pixels.shape)
+
+
+@pytest.mark.usefixtures("enlarging")
+def test_strength_lies_between_the_picture_resized_and_the_network() -> None:
+    pixels = pictures.scene(40, 30)
+    none, half, network = (
+        enhance.enhanced(photo(pixels), enhance.steps_for(found(), mode, (40, 30)), ENGINE).pixels
+        for mode in (replace(LARGER, strength=strength) for strength in (1e-6, 0.5, 1.0))
+    )
+    np.testing.assert_array_equal(none, _core.resize(pixels, 80, 60))
+    assert (half >= np.minimum(network, none)).all()
+    assert (half <= np.maximum(network, none)).all()
+    assert 0 < pictures.psnr(network, none) < pictures.psnr(network, half)
+
+
+@pytest.mark.usefixtures("enlarging")
+def test_the_forecast_counts_the_larger_picture() -> None:
+    small = enhance.peak_memory_mb(models.cards()["twice"], 4000, 3000, ENGINE, 3)
+    large = enhance.peak_memory_mb(models.cards()["four_times"], 4000, 3000, ENGINE, 3)
+    assert large - small == pytest.approx(12 * 3 * 12, rel=0.01)

@@ -227,3 +227,51 @@ def test_no_descriptor_is_left_open(tmp_path: Path, out: Path, auto: Mode) -> No
         with pytest.raises(Rejected):
             pipeline.run(make_job(tmp_path / "bad.png", out / "bad.png", auto))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+# Larger
+
+
+LARGER = Mode("upscale", (Treatment("twice"),), scale=2.0)
+
+
+@pytest.fixture
+def enlarging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, twice=(networks.enlarge(2), {"scale": 2}))
+
+
+@pytest.mark.usefixtures("enlarging")
+@pytest.mark.parametrize("form", ["jpeg", "png", "webp", "tiff", "avif"])
+def test_a_picture_is_enlarged_with_its_transparency_and_its_facts(tmp_path: Path, out: Path, form: Any) -> None:
+    pixels = np.dstack([pictures.scene(96, 72), np.full((72, 96, 1), 255, np.uint8)])
+    pixels[:36, :, 3] = 0
+    photo = pictures.write_png(tmp_path / "a.png", pixels)
+    answer = pipeline.run(make_job(photo, out / "a", LARGER, Output(format=form)))
+    assert (answer.verdict.status, answer.verdict.width, answer.verdict.height) == ("done", 192, 144)
+    assert answer.temporary is not None
+    after = pictures.read(answer.temporary)
+    assert after.shape == (144, 192, 3 if form == "jpeg" else 4)
+    if form != "jpeg":
+        assert after[:60, :, 3].max() < 8
+        assert after[84:, :, 3].min() > 247
+    (step,) = answer.verdict.as_json()["steps"]
+    assert step["size"] == (192, 144)
+
+
+@pytest.mark.usefixtures("enlarging")
+def test_a_result_beyond_the_limits_is_refused_before_any_work(tmp_path: Path, out: Path) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    with pytest.raises(Rejected, match=r"would be 192×144 \(0 megapixels\); limits.max_megapixels allows 0.02"):
+        pipeline.run(make_job(photo, out / "a.png", LARGER, limits=Limits(max_megapixels=0.02)))
+    wide = pictures.write_png(tmp_path / "wide.png", pictures.scene(9000, 1))
+    with pytest.raises(Rejected, match=r"would be 18000×2, and WEBP files end at 16383 pixels; output.format: png or"):
+        pipeline.run(make_job(wide, out / "a.webp", LARGER, Output(format="webp")))
+    assert pipeline.run(make_job(wide, out / "a.png", LARGER)).verdict.width == 18000
+
+
+@pytest.mark.usefixtures("enlarging")
+def test_a_picture_as_large_as_asked_is_a_copy_and_the_reason(tmp_path: Path, out: Path) -> None:
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    job = make_job(photo, out / "a.png", replace(LARGER, longest_side=96))
+    assert staged(job) == photo.read_bytes()
+    assert pipeline.run(job).verdict.reason == "as large as it is to become: 96×72"

@@ -8,6 +8,7 @@ use _core::colour::Space;
 use _core::cut::cut;
 use _core::image::{Picture, Size, Tile, TileMut};
 use _core::measure::measure;
+use _core::resize::resize;
 use _core::tiles::TilePlan;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -64,6 +65,10 @@ fn kernels(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("measure", megapixels), |bencher| {
             bencher.iter(|| measure(a, 64).unwrap());
+        });
+        let three_quarters = Size { width: size.width * 3 / 4, height: size.height * 3 / 4 };
+        group.bench_function(BenchmarkId::new("resize to three quarters", megapixels), |bencher| {
+            bencher.iter(|| resize(a, three_quarters).unwrap());
         });
         group.finish();
     }

@@ -502,6 +502,26 @@ fn mirrored_picture<'py, T: Decode + Element>(
     Ok(to_numpy(py, padded, shape)?.into_any())
 }
 
+#[pyfunction]
+fn resize<'py>(py: Python<'py>, pixels: &Bound<'py, PyAny>, width: i64, height: i64) -> PyResult<Bound<'py, PyAny>> {
+    let size = Size { width: count("width", width)?, height: count("height", height)? };
+    match Pixels::new("pixels", pixels)? {
+        Pixels::U8(array) => resized_picture(py, &array, size),
+        Pixels::U16(array) => resized_picture(py, &array, size),
+        Pixels::F32(array) => resized_picture(py, &array, size),
+    }
+}
+
+fn resized_picture<'py, T: Decode + Element>(
+    py: Python<'py>,
+    array: &PyReadonlyArray3<'py, T>,
+    size: Size,
+) -> PyResult<Bound<'py, PyAny>> {
+    let picture = picture("pixels", array)?;
+    let resized = py.detach(|| crate::resize::resize(picture, size))?;
+    Ok(to_numpy(py, resized, [size.height, size.width, picture.channels()])?.into_any())
+}
+
 #[pyclass(name = "Measurement", module = "darkroomd._core", frozen)]
 struct PyMeasurement {
     noise_sigma: Py<PyArray2<f32>>,
@@ -581,7 +601,7 @@ mod _core {
     #[pymodule_export]
     use super::{
         PyCanvas, PyMeasurement, PyTilePlan, cut, measure, mirrored, mix, plan_tiles, py_linear_from_srgb,
-        py_luma_chroma_from_rgb, py_rgb_from_luma_chroma, py_srgb_from_linear,
+        py_luma_chroma_from_rgb, py_rgb_from_luma_chroma, py_srgb_from_linear, resize,
     };
 
     #[pymodule_init]

@@ -3,8 +3,8 @@
 Arrays come in C-contiguous and are borrowed read-only (or for writing, where it says so); a wrong dtype, shape
 or layout is a ValueError that says what was given and what is wanted, a result too large for memory a MemoryError.
 Every call computes with the GIL released. Results are numpy arrays of memory allocated in Rust, moved without a copy.
-`mix`, `measure` and the colour functions use as many threads as RAYON_NUM_THREADS says (default: all cores), started
-at the first call: a process that has called one must not be forked. The others use the calling thread alone.
+`mix`, `measure`, `resize` and the colour functions use as many threads as RAYON_NUM_THREADS says (default: all cores),
+started at the first call: a process that has called one must not be forked. The others use the calling thread alone.
 
 A picture is HWC, uint8, uint16 or float32 (0..1), with 1 or 3 channels; a tile is NCHW with N = 1, float32 or float16,
 in 0..1.
@@ -27,6 +27,7 @@ __all__ = [
     "mirrored",
     "mix",
     "plan_tiles",
+    "resize",
     "rgb_from_luma_chroma",
     "srgb_from_linear",
 ]
@@ -156,6 +157,14 @@ def rgb_from_luma_chroma(ycc: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
 
 def mirrored(pixels: _Pixels, top: int, bottom: int, left: int, right: int) -> npt.NDArray[Any]:
     """Pad by reflection without repeating the edge (numpy's mode "reflect"), for any padding and any size from 1×1."""
+
+def resize(pixels: _Pixels, width: int, height: int) -> npt.NDArray[Any]:
+    """The picture at another size, of the same dtype, by Lanczos' kernel with three lobes on code values.
+
+    Pixel n of the result lies at (n + ½) · old / new − ½; reduced, the kernel grows with the step, so that every pixel
+    counts. Weights add up to 1, at the borders over what lies in the picture. Floats are clipped to 0..1. ValueError
+    when a side is 0.
+    """
 
 @final
 class Measurement:

@@ -14,7 +14,7 @@ from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.job import Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.models import cards, digests
-from darkroomd.picture import decoded, opened
+from darkroomd.picture import check_size, decoded, opened
 from darkroomd.pipeline import run
 from darkroomd.plan import FORMAT_OF, SUFFIXES, mode_for, plan, recipe, target_name
 from darkroomd.settle import fingerprint
@@ -139,7 +139,11 @@ def explained(source: Path, config: Config) -> Explanation:
         os.close(descriptor)
     found = findings(picture)
     beside_seconds = 3 * (time.perf_counter() - began)  # reading and looking, and about twice that for writing
-    steps = steps_for(found, mode)
+    steps = steps_for(found, mode, (picture.width, picture.height))
+    try:
+        check_size(picture, steps, config.output, config.limits)
+    except Rejected as error:
+        return _refused(source, mode, rule, target, str(error))
     seconds, memory_mb = _forecast(picture, steps, config)
     return Explanation(
         source, mode.name, rule, target, found.facts(), found.limits + picture.notes, steps,

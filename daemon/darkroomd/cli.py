@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -148,25 +148,33 @@ def _known_device(_context: click.Context, _option: click.Parameter, value: str 
 @main.command()
 @photos_argument
 @click.option("-o", "--output", type=click.Path(), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
-@click.option("-m", "--mode", default="auto", show_default=True, help="A built-in mode.")
+@click.option("-m", "--mode", help="A built-in mode (default: auto; with --scale: upscale).")
+@click.option("--scale", type=click.FloatRange(1, 4, min_open=True), help="How many times as wide, 2 or 4 or between.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
 @click.option("--device", callback=_known_device, help="What computes: auto, cpu, cuda, cuda:1, tensorrt or openvino.")
 @json_option
 def enhance(
     inputs: tuple[Path, ...],
     output: str | None,
-    mode: str,
+    mode: str | None,
+    scale: float | None,
     strength: float | None,
     device: str | None,
     as_json: bool,
 ) -> None:
     """Enhance photos, or folders of photos. No config needed."""
     with exit_codes():
-        sys.exit(_enhance(inputs, output, mode, strength, device, as_json))
+        sys.exit(_enhance(inputs, output, mode, scale, strength, device, as_json))
 
 
 def _enhance(
-    inputs: tuple[Path, ...], written: str | None, mode: str, strength: float | None, device: str | None, as_json: bool
+    inputs: tuple[Path, ...],
+    written: str | None,
+    mode: str | None,
+    scale: float | None,
+    strength: float | None,
+    device: str | None,
+    as_json: bool,
 ) -> int:
     from dataclasses import replace
 
@@ -177,11 +185,7 @@ def _enhance(
     settings = config.defaults()
     if device is not None:
         settings = replace(settings, service=replace(settings.service, device=device))
-    if mode not in settings.modes:
-        raise click.BadParameter(
-            f"there is no mode {mode!r}; there are: {', '.join(settings.modes)}", param_hint="--mode"
-        )
-    chosen = settings.modes[mode] if strength is None else replace(settings.modes[mode], strength=strength)
+    chosen = _chosen(settings.modes, mode or ("auto" if scale is None else "upscale"), scale, strength)
     found = list(by_hand.photos(inputs))
     output = None if written is None else Path(written).absolute()
     many = len(found) > 1 or any(path.is_dir() for path in inputs)
@@ -207,6 +211,21 @@ def _enhance(
             click.echo(json.dumps(verdict.as_json()) if as_json else verdict_line(verdict))
             advance()
     return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _chosen(modes: Mapping[str, Any], name: str, scale: float | None, strength: float | None) -> Any:
+    """The mode by its name, as the options adjust it."""
+    from dataclasses import replace
+
+    if name not in modes:
+        raise click.BadParameter(f"there is no mode {name!r}; there are: {', '.join(modes)}", param_hint="--mode")
+    mode = modes[name]
+    if scale is not None:
+        if mode.scale is None:
+            enlarging = ", ".join(other for other, it in modes.items() if it.scale is not None)
+            raise click.BadParameter(f"mode {name} does not enlarge; modes that do: {enlarging}", param_hint="--scale")
+        mode = replace(mode, scale=scale)
+    return mode if strength is None else replace(mode, strength=strength)
 
 
 def _progress(photos: int) -> AbstractContextManager[Callable[[], None]]:

@@ -180,11 +180,19 @@ def _option_faults(tree: Node, builtin: Mapping[str, Mode]) -> Iterator[Fault]:
             places_of_options.append((rule, str(another.value) if another else name))
     for node, name in places_of_options:
         mode = _root(name, own, builtin)
+        sizes = [option for option in shape.SIZES if option in node.fields()]
+        if len(sizes) > 1:
+            second = node.fields()[sizes[1]]
+            yield Fault(second.key_place, second.key, f"says how large the result is, and so does {sizes[0]}: keep one")
         for option, value in node.fields().items():
-            if mode and option in shape.OPTIONS and getattr(mode, option) is None:
-                having = [other.name for other in builtin.values() if getattr(other, option) is not None]
+            if mode and option in shape.OPTIONS and not _has(mode, option):
+                having = [other.name for other in builtin.values() if _has(other, option)]
                 which = f"modes with it: {', '.join(having)}" if having else "no mode of this version has it"
                 yield Fault(value.key_place, value.key, f"is no option of mode {marks.shown(name)}; {which}")
+
+
+def _has(mode: Mode, option: str) -> bool:
+    return getattr(mode, "scale" if option in shape.SIZES else option) is not None
 
 
 def _root(name: str, own: Mapping[str, Node], builtin: Mapping[str, Mode]) -> Mode | None:
@@ -313,4 +321,7 @@ def _resolved(name: str, own: Mapping[str, shape.Mode], builtin: Mapping[str, Mo
 
 
 def _adjusted(mode: Mode, written: shape.Options) -> Mode:
-    return replace(mode, **{name: value for name in shape.OPTIONS if (value := getattr(written, name)) is not None})
+    given = {name: value for name in shape.OPTIONS if (value := getattr(written, name)) is not None}
+    if given.keys() & set(shape.SIZES):  # the nearest to the photo counts, whichever of the three it is
+        mode = replace(mode, longest_side=None, megapixels=None)
+    return replace(mode, **given)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles
+from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
 from darkroomd.device import Network, network
 from darkroomd.errors import BadResult, OutOfMemory, Unavailable
 from darkroomd.job import Engine, Findings, Mode, Picture, Step
@@ -25,17 +25,54 @@ BLUR_WORTH_SHARPENING_SIGMA = 1.1
 RESIDENT_MB = 160
 
 
-def steps_for(findings: Findings, mode: Mode) -> tuple[Step, ...]:
+def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[Step, ...]:
     """The networks to run, in order, each with its reason; empty when the picture is to be left alone.
 
-    Unavailable when a network of the mode has no card.
+    size: the picture's width and height. Unavailable when a network of the mode has no card.
     """
     reason = _need(findings) if mode.choose else f"mode {mode.name}"
     if reason is None or mode.strength == 0:
         return ()
-    return tuple(
-        Step(t.network, card(t.network).digest, t.region, mode.strength * t.strength, reason) for t in mode.treatments
-    )
+    known = {treatment.network: card(treatment.network) for treatment in mode.treatments}
+    factor = enlargement(mode, size)
+    enlarging = _next_up([card for card in known.values() if card.scale > 1], factor)
+    steps = []
+    for treatment in mode.treatments:
+        network_card, large = known[treatment.network], None
+        if network_card.scale > 1:
+            if network_card != enlarging:
+                continue
+            large = _times(size, min(factor, network_card.scale))
+            reason = f"{min(factor, network_card.scale):.3g} times as large, to {large[0]}×{large[1]}"
+            if factor > network_card.scale:
+                reason += f" (no network reaches {factor:.3g} times)"
+        strength = mode.strength * treatment.strength
+        steps.append(Step(network_card.name, network_card.digest, treatment.region, strength, reason, large))
+    return tuple(steps)
+
+
+def enlargement(mode: Mode, size: tuple[int, int]) -> float:
+    """How many times as wide the mode wants a picture of this size; 1 when it keeps the size, or has it already."""
+    if mode.scale is None:
+        return 1.0
+    factor = mode.scale
+    if mode.longest_side is not None:
+        factor = mode.longest_side / max(size)
+    elif mode.megapixels is not None:
+        factor = math.sqrt(mode.megapixels * 1e6 / (size[0] * size[1]))
+    return max(factor, 1.0)
+
+
+def _next_up(enlarging: list[Card], factor: float) -> Card | None:
+    """The network with the smallest factor that reaches this one, else the one with the largest; None for no change."""
+    if factor <= 1:
+        return None
+    ascending = sorted(enlarging, key=lambda card: card.scale)
+    return next((card for card in ascending if card.scale >= factor), ascending[-1] if ascending else None)
+
+
+def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _need(findings: Findings) -> str | None:
@@ -55,13 +92,33 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine) -> Pictu
     """The picture after `steps`; its input is left as it was.
 
     OutOfMemory when even the smallest tiles do not fit, BadResult when a network answers with something that is
-    not a number. Alpha passes through.
+    not a number. Alpha passes through, and grows with its colours.
     """
-    pixels = picture.pixels
     for step in steps:
-        restored = through(network(step.model, engine), pixels, engine)
-        pixels = restored if step.strength == 1 else mix(pixels, restored, step.strength)
-    return picture.with_pixels(pixels)
+        restored = through(network(step.model, engine), picture.pixels, engine)
+        if step.size is not None:
+            picture = _enlarged(picture, restored, step.strength, step.size)
+        elif step.strength == 1:
+            picture = picture.with_pixels(restored)
+        else:
+            picture = picture.with_pixels(mix(picture.pixels, restored, step.strength))
+    return picture
+
+
+def _enlarged(picture: Picture, large: Any, strength: float, size: tuple[int, int]) -> Picture:
+    """At exactly `size`, from the network's answer at its own factor; what strength leaves is the picture resized."""
+    if (large.shape[1], large.shape[0]) != size:
+        large = resize(large, *size)
+    if strength != 1:
+        large = mix(resize(picture.pixels, *size), large, strength)
+    return picture.enlarged(large, None if picture.alpha is None else resize(picture.alpha, *size))
+
+
+def at_size_of(picture: Picture, result: Picture) -> Picture:
+    """The result as large as the picture it was made from: what they have in common can be compared."""
+    if (result.width, result.height) == (picture.width, picture.height):
+        return result
+    return result.with_pixels(resize(result.pixels, picture.width, picture.height))
 
 
 @contextmanager

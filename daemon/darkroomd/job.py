@@ -62,7 +62,9 @@ class Mode:
 
     steps: in this order. strength: 0 leaves the picture as it is, 1 is the networks' full answer. choose: the networks
     run only when look finds something for them to do (mode auto). background: whether what is neither face nor text is
-    treated too. An option that is None is one that the mode does not have.
+    treated too. scale: how many times as wide the result is; longest_side (pixels) or megapixels, of the result, say it
+    instead where they are not None. Of several networks that enlarge, the one with the next factor up is used. An
+    option that is None is one that the mode does not have.
     """
 
     name: str
@@ -70,6 +72,9 @@ class Mode:
     strength: float = 1.0
     choose: bool = False
     background: Literal["general", "leave"] | None = None
+    scale: float | None = None
+    longest_side: int | None = None
+    megapixels: float | None = None
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
@@ -208,6 +213,10 @@ class Picture:
         """The same photo with other pixels of the same size."""
         return replace(self, pixels=pixels)
 
+    def enlarged(self, pixels: Any, alpha: Any | None) -> "Picture":
+        """The same photo with pixels of another size, and its alpha at that size."""
+        return replace(self, pixels=pixels, alpha=alpha)
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -238,17 +247,21 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One network over one region, with the reason that a person reads in explain."""
+    """One network over one region, with the reason that a person reads in explain.
+
+    size: (width, height) of the result of a step that enlarges.
+    """
 
     model: str
     digest: str
     region: Region
     strength: float
     reason: str = ""
+    size: tuple[int, int] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a verdict and for explain."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

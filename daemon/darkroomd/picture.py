@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyvips
 
 from darkroomd.errors import Incomplete, Rejected, Retryable
-from darkroomd.job import Fingerprint, Limits, Output, Picture
+from darkroomd.job import Fingerprint, Limits, Output, Picture, Step
 
 pyvips.cache_set_max(0)  # a photo is opened once; cached operations only look like a leak
 
@@ -110,6 +110,26 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
     if upright.hasalpha():
         alpha, pixels = np.ascontiguousarray(pixels[:, :, -1:]), np.ascontiguousarray(pixels[:, :, :-1])
     return Picture(pixels, alpha, form, _tags(upright), quality, subsampled, tuple(notes + lost))
+
+
+# the longest side that a format's header or libvips' encoder allows
+LONGEST_SIDE = {"jpeg": 65_535, "webp": 16_383, "avif": 16_384}
+
+
+def check_size(picture: Picture, steps: tuple[Step, ...], output: Output, limits: Limits) -> None:
+    """Rejected, before any network runs, when the result would be larger than the format or `limits` allow."""
+    for width, height in (step.size for step in steps if step.size is not None):
+        if width * height > limits.max_megapixels * 1e6:
+            raise Rejected(
+                f"the result would be {width}×{height} ({width * height / 1e6:.0f} megapixels); "
+                f"limits.max_megapixels allows {limits.max_megapixels:g}"
+            )
+        form = picture.format if output.format == "keep" else output.format
+        if max(width, height) > LONGEST_SIDE.get(form, max(width, height)):
+            raise Rejected(
+                f"the result would be {width}×{height}, and {form.upper()} files end at {LONGEST_SIDE[form]} pixels; "
+                "output.format: png or tiff has no such limit"
+            )
 
 
 def encode(picture: Picture, output: Output, descriptor: int) -> None:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from darkroomd.enhance import device_of, enhanced, opening, steps_for
+from darkroomd.enhance import at_size_of, device_of, enhanced, opening, steps_for
 from darkroomd.errors import BadResult, Retryable
 from darkroomd.guard import guards
 from darkroomd.job import Findings, Job, Picture, Staged, Step, Verdict
 from darkroomd.look import findings
-from darkroomd.picture import check_file, decoded, encode, fingerprint_of, opened
+from darkroomd.picture import check_file, check_size, decoded, encode, fingerprint_of, opened
 from darkroomd.write import discard, stage
 
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
@@ -39,7 +39,8 @@ def run(job: Job) -> Staged:
         _still_the_same(job, descriptor)
         with timer("look"):
             found = findings(picture)
-        steps = steps_for(found, job.mode)
+        steps = steps_for(found, job.mode, (picture.width, picture.height))
+        check_size(picture, steps, job.output, job.limits)
         verdict = _verdict(job, picture, found, steps)
         if not steps:
             return _left_alone(job, content, verdict, picture, descriptor, timer)
@@ -50,7 +51,7 @@ def run(job: Job) -> Staged:
         except BadResult as error:
             return Staged(job, content, timer.on(replace(verdict, status="failed", reason=str(error))))
         with timer("guard"):
-            checks = guards(picture, result, found.noise_sigma)
+            checks = guards(picture, at_size_of(picture, result), found.noise_sigma)
         verdict = replace(verdict, guards=checks, width=result.width, height=result.height)
         if tripped := [check for check in checks if not check.passed]:
             why = ", ".join(f"{check.name} {check.value:.1f} (limit {check.limit:g})" for check in tripped)
@@ -66,7 +67,11 @@ def _left_alone(job: Job, content: str, verdict: Verdict, picture: Picture, desc
 
     Only another format, or tags that must go, make it be written anew.
     """
-    reason = "strength is 0" if job.mode.strength == 0 else NOTHING_TO_IMPROVE
+    reason = NOTHING_TO_IMPROVE
+    if job.mode.strength == 0:
+        reason = "strength is 0"
+    elif job.mode.scale is not None:
+        reason = f"as large as it is to become: {picture.width}×{picture.height}"
     verdict = replace(verdict, status="unchanged", reason=reason)
     if job.output.unchanged == "skip":
         return Staged(job, content, timer.on(verdict))

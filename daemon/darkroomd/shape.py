@@ -68,9 +68,13 @@ class Options(Shape):
         None
     )
     background: Annotated[Literal["general", "leave"] | None, _wants("general or leave")] = None
+    scale: Annotated[float | None, Field(gt=1, le=4), _wants("a number above 1, up to 4")] = None
+    longest_side: Annotated[int | None, Field(ge=16, le=100_000), _wants("a whole number from 16 to 100000")] = None
+    megapixels: Annotated[float | None, Field(gt=0, le=10_000), _wants("a number above 0, up to 10000")] = None
 
 
 OPTIONS = tuple(Options.model_fields)
+SIZES = ("scale", "longest_side", "megapixels")  # three ways to say one thing: a mode has all of them or none
 
 
 class Rule(Options):

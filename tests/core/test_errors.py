@@ -159,6 +159,8 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "light: wanted a C-contiguous array of float32, got float64 of shape (3), C-contiguous",
     ),
     "negative padding": (lambda: anything.mirrored(PIXELS, 0, 0, 0, -2), "right: wanted 0 or more, got -2"),
+    "no width": (lambda: anything.resize(PIXELS, 0, 4), "width: wanted 1 or more, got 0"),
+    "negative height": (lambda: anything.resize(PIXELS, 4, -4), "height: wanted 0 or more, got -4"),
     "cell that cuts blocks": (lambda: anything.measure(PIXELS, 12), "cell: wanted a multiple of 8, at least 8, got 12"),
     "cell of nothing": (lambda: anything.measure(PIXELS, 0), "cell: wanted a multiple of 8, at least 8, got 0"),
 }

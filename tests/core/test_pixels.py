@@ -1,4 +1,4 @@
-"""Colour, mixing, mirroring and measuring, each beside its twin in numpy."""
+"""Colour, mixing, mirroring, resizing and measuring, each beside its twin in numpy."""
 
 import numpy as np
 import pytest
@@ -80,6 +80,33 @@ def test_a_picture_is_mirrored_as_numpy_reflects_it(
 ) -> None:
     padded = _core.mirrored(pixels, top, bottom, left, right)
     np.testing.assert_array_equal(padded, reference.mirrored(pixels, top, bottom, left, right))
+
+
+@given(pictures(side=14), st.integers(1, 40), st.integers(1, 40))
+def test_a_picture_is_resized_as_numpy_would_resize_it(pixels: Array, width: int, height: int) -> None:
+    resized, expected = _core.resize(pixels, width, height), reference.resize(pixels, width, height)
+    assert (resized.shape, resized.dtype) == (expected.shape, expected.dtype)
+    off_by = 1e-5 if pixels.dtype == np.float32 else 1  # rounding
+    assert np.abs(resized.astype(np.float64) - expected).max() <= off_by
+
+
+def test_three_by_three_pixels_at_twice_the_size() -> None:
+    pixels = np.array([[0, 0, 0], [0, 240, 0], [0, 0, 0]], np.uint8)[..., None]
+    assert _core.resize(pixels, 6, 6)[..., 0].tolist() == [
+        [7, 0, 0, 0, 0, 7],
+        [0, 15, 51, 51, 15, 0],
+        [0, 51, 180, 180, 51, 0],
+        [0, 51, 180, 180, 51, 0],
+        [0, 15, 51, 51, 15, 0],
+        [7, 0, 0, 0, 0, 7],
+    ]
+
+
+def test_stripes_that_are_too_fine_for_the_smaller_picture_become_their_mean_and_no_moire() -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[..., None]
+    inner = _core.resize(stripes, 23, 23)[4:-4, 4:-4]
+    assert inner.min() >= 124
+    assert inner.max() <= 131
 
 
 @given(pictures(side=40), st.sampled_from([8, 16, 64]))

@@ -21,6 +21,7 @@ KERNELS: dict[str, Callable[[], object]] = {
     "add": lambda: _core.Canvas(PLAN, 3, "uint8").add(0, TILE),
     "mix": lambda: _core.mix(PIXELS, PIXELS, 0.5),
     "measure": lambda: _core.measure(PIXELS),
+    "resize": lambda: _core.resize(PIXELS, 50, 50),
     "mirrored": lambda: _core.mirrored(PIXELS, 50, 50, 50, 50),
     "linear_from_srgb": lambda: _core.linear_from_srgb(FLOATS),
     "srgb_from_linear": lambda: _core.srgb_from_linear(FLOATS),

@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench quality pictures train wheel witnesses readers clean
+.PHONY: run test lint format bench quality sheets pictures train wheel witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -42,6 +42,9 @@ bench: $(VENV)/.ready-dev
 
 quality: $(VENV)/.ready-quality readers
 	$(BIN)/python -m benchmarks.quality
+
+sheets: $(VENV)/.ready-quality readers
+	$(BIN)/python -m benchmarks.sheets
 
 pictures: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.pictures

@@ -1,17 +1,13 @@
-"""The pictures in the docs, and contact sheets to judge by: `python -m benchmarks.pictures [--sheets FOLDER]`.
+"""The pictures in the docs: `python -m benchmarks.pictures`.
 
 docs/pictures/*.jpg are made by the product's own pipeline from pictures that come with scikit-image (free to show).
-With --sheets, crops at 100 % of the test sets' real photographs, before | ours, are written to a folder of yours:
-for looking, not for showing, because those pictures belong to others.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import pyvips
 
-from benchmarks.quality import DATA
 from darkroomd import pipeline
 from darkroomd.by_hand import job_for
 from darkroomd.config import defaults
@@ -47,10 +43,6 @@ def beside(before: Path, after: Path, left: int, top: int, size: tuple[int, int]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sheets", type=Path, help="folder for contact sheets of the real test photographs")
-    parser.add_argument("--data", type=Path, default=DATA)
-    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for mode in ("auto", "general"):
@@ -61,14 +53,6 @@ def main() -> None:
             pair = beside(folder / sample, enhanced(folder / sample, folder), left, top)
             pair.jpegsave(str(DOCS / f"{shown}.jpg"), Q=90, subsample_mode="off")
             print(DOCS / f"{shown}.jpg")
-        if given.sheets is not None:
-            given.sheets.mkdir(parents=True, exist_ok=True)
-            for test_set in ("real_jpeg", "realsrset", "rni15", "real_faces", "real_text", "old_photos", "photo_gt"):
-                for path in sorted((given.data / test_set).iterdir()):
-                    image = pyvips.Image.new_from_file(str(path))
-                    left, top = max(0, image.width // 2 - 200), max(0, image.height // 2 - 200)
-                    pair = beside(path, enhanced(path, folder), left, top, (400, 400))
-                    pair.pngsave(str(given.sheets / f"{test_set}-{path.stem}.png"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import general, old_photo, portrait, text, unblur, upscale
+from benchmarks import cards, colour, general, hopeless, old_photo, portrait, text, texture, unblur, upscale
 from benchmarks.bench import Bench
 from benchmarks.results import machine, rewrite
 from darkroomd.places import shipped_folder
@@ -22,6 +22,9 @@ SUBJECTS: dict[str, ModuleType] = {
     "text": text,
     "portrait": portrait,
     "old-photo": old_photo,
+    "texture": texture,
+    "colour": colour,
+    "hopeless": hopeless,
 }
 
 
@@ -46,6 +49,8 @@ def main() -> None:
             rewrite(subject.TITLE, section)
         else:
             print(section)
+    if given.models == shipped_folder():
+        cards.main()
 
 
 if __name__ == "__main__":

@@ -17,15 +17,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "daemon/darkroomd"
 CRATE = ROOT / "core_rs/src"
 
-STAGES = ("picture", "look", "enhance", "guard", "write")
+STAGES = ("picture", "look", "enhance", "guard", "save", "write")
 
 # A file, and the files of ours that it imports: at the top, or late inside a function.
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config confine device doctor errors install job log models places plan record say service status"
+    "cli": "by_hand config confine device doctor errors install job log models places record say service status"
     " workers",
-    "by_hand": "config device enhance errors job look models picture pipeline plan settle watch write",
+    "by_hand": "config device enhance errors job look models picture pipeline plan save settle watch write",
     "doctor": "_core config confine device errors job models picture",
     "install": "config errors places",
     "status": "config record",
@@ -42,8 +42,18 @@ MAY_IMPORT = {
     "confine": "job places",
     "log": "",
     # one photo, in a worker
-    "pipeline": "enhance errors guard job look picture write",
-    "picture": "errors job",
+    "pipeline": "enhance errors guard job look picture save write xmp",
+    "picture": "colour errors exif heic iptc job jxl raw scratch",
+    "heic": "errors job",
+    "raw": "errors job",
+    "jxl": "errors job",
+    "colour": "job",
+    "scratch": "errors",
+    "save": "colour container errors exif iptc job scratch xmp",
+    "container": "",
+    "exif": "",
+    "iptc": "",
+    "xmp": "",
     "look": "_core job",
     "enhance": "_core device errors job models",
     "guard": "_core job",
@@ -65,11 +75,14 @@ MAY_IMPORT = {
 
 # A library, and the only files that know it.
 KNOWN_IN = {
-    "pyvips": "picture",
+    "pyvips": "colour picture save",
+    "pi_heif": "heic",
+    "rawpy": "raw",
+    "imagecodecs": "jxl",
     "onnxruntime": "device",
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
-    "numpy": "device enhance guard half look picture",
+    "numpy": "colour device enhance guard half heic jxl look picture raw save scratch",
     "watchdog": "watch",
     "sqlite3": "ledger_file record",
     "sdnotify": "systemd",

@@ -428,7 +428,11 @@ REFUSED_SETTINGS = [
     ("output: {format: NO}", "2:18: output.format", "tiff or avif, not NO, which YAML reads as false"),
     ("output: {format: gif}", "2:18: output.format", "wants keep, jpeg, png, webp, tiff or avif, not the text 'gif'"),
     ("output: {existing: overwrite}", "2:20: output.existing", "wants number or conflict"),
-    ("output: {metadata: on}", "2:20: output.metadata", "wants keep or strip, not on, which YAML reads as true"),
+    (
+        "output: {metadata: on}",
+        "2:20: output.metadata",
+        "wants keep, strip-location or strip, not on, which YAML reads as true",
+    ),
     ("output: {mtime: 2024-01-31}", "2:17: output.mtime", "wants keep or now, not 2024-01-31, which YAML reads as a"),
     ("output: {unchanged: off}", "2:21: output.unchanged", "wants copy or skip, not off, which YAML reads as false"),
     ("service: {device: gpu}", "2:19: service.device", "wants auto, cpu, cuda (cuda:1 is the second card), tensorrt"),

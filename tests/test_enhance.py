@@ -11,7 +11,7 @@ import pytest
 
 from darkroomd import _core, device, enhance, models
 from darkroomd.errors import BadResult, OutOfMemory
-from darkroomd.job import Engine, Findings, Mode, Picture, Step, Treatment
+from darkroomd.job import Engine, Findings, Mode, Picture, Step, Tags, Treatment
 from darkroomd.places import shipped_folder
 from tests import networks, pictures
 
@@ -27,7 +27,7 @@ def sessions_of_their_own() -> Iterator[None]:
 
 
 def photo(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Picture:
-    return Picture(pixels, alpha, "png", {})
+    return Picture(pixels, alpha, "png", Tags())
 
 
 def steps(name: str, strength: float = 1.0) -> tuple[Step, ...]:

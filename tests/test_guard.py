@@ -5,13 +5,13 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from darkroomd.guard import colour_difference, guards, lab_from_srgb
-from darkroomd.job import GuardResult, Picture
+from darkroomd.job import GuardResult, Picture, Tags
 from darkroomd.look import findings
 from tests import pictures
 
 
 def checked(before: np.ndarray, after: np.ndarray, noise_sigma: float = 0.0) -> dict[str, GuardResult]:
-    a, b = (Picture(pixels, None, "png", {}) for pixels in (before, after))
+    a, b = (Picture(pixels, None, "png", Tags()) for pixels in (before, after))
     return {check.name: check for check in guards(a, b, noise_sigma)}
 
 
@@ -26,7 +26,7 @@ def test_noise_taken_away_passes_even_where_it_was_clipped_at_black(sigma: int, 
     bright = pictures.read(pictures.free_picture("coffee.png")).astype(np.float64)
     truth = np.rint(bright * brightness).astype(np.uint8)
     noisy = pictures.with_noise(truth, sigma)
-    read = findings(Picture(noisy, None, "png", {})).noise_sigma
+    read = findings(Picture(noisy, None, "png", Tags())).noise_sigma
     assert all(check.passed for check in checked(noisy, truth, read).values())
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd.job import Findings, Picture
+from darkroomd.job import Findings, Picture, Tags
 from darkroomd.look import findings
 from tests import pictures
 
 
 def seen(pixels: np.ndarray) -> Findings:
-    return findings(Picture(pixels, None, "png", {}))
+    return findings(Picture(pixels, None, "png", Tags()))
 
 
 def coffee() -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 import pyvips
 from PIL import Image as Pillow
 
-from darkroomd import picture
+from darkroomd import picture, save
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Limits, Output, Picture
 from tests import pictures
@@ -29,10 +29,11 @@ def opened(path: Path, limits: Limits = DEFAULT) -> Picture:
         os.close(descriptor)
 
 
-def saved(photo: Picture, path: Path, output: Output = AS_IT_IS) -> Path:
+def saved(photo: Picture, path: Path, output: Output = AS_IT_IS, event: str | None = "mode general") -> Path:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
-        picture.encode(photo, output, descriptor)
+        form = output.format if output.format != "keep" else photo.format
+        save.encode(photo, form, output, descriptor, event, "1.2.3")
     finally:
         os.close(descriptor)
     return path
@@ -94,8 +95,10 @@ REFUSED = {
     "text": (b"Dear diary, today I took no photo at all.\n", Rejected, "not a photo"),
     "random": (bytes(range(256)), Rejected, "not a photo"),
     "svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', Rejected, "SVG files are not supported"),
-    "gif": (b"GIF89a" + bytes(60), Rejected, "GIF files are not supported"),
-    "heic": (b"\0\0\0\x18ftypheic" + bytes(60), Rejected, "HEIC files are not supported"),
+    "gif": (b"GIF89a" + bytes(60), Rejected, "the GIF file is damaged"),
+    "heic": (b"\0\0\0\x18ftypheic" + bytes(60), Rejected, "the HEIC file is damaged"),
+    "film": (b"\0\0\0\x18ftypisom" + bytes(60), Rejected, "a film, not a photo"),
+    "bmp": (b"BM" + bytes(60), Rejected, "BMP files are not supported"),
     "truncated jpeg": (JPEG[: len(JPEG) // 2], Incomplete, "ends too early"),
     "jpeg header only": (JPEG[:30], Incomplete, "ends too early"),
     "truncated png": (png(100, 100), Incomplete, "ends too early"),
@@ -203,11 +206,19 @@ def test_a_colour_profile_stays_with_its_picture(tmp_path: Path) -> None:
         assert result.get("icc-profile-data") == profile
 
 
-def test_a_cmyk_jpeg_becomes_rgb_and_says_so(tmp_path: Path) -> None:
+def test_a_cmyk_jpeg_is_enhanced_as_rgb_and_stays_cmyk_where_the_format_can(tmp_path: Path) -> None:
     Pillow.fromarray(pictures.scene(60, 40)).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     photo = opened(tmp_path / "cmyk.jpg")
     assert photo.pixels.shape == (40, 60, 3)
-    assert photo.notes == ("converted from CMYK to sRGB",)
+    assert save.losses(photo, "jpeg") == ()
+    inks = [
+        pyvips.Image.new_from_file(str(path))
+        for path in (tmp_path / "cmyk.jpg", saved(photo, tmp_path / "o.tif", Output(format="tiff")))
+    ]
+    assert [image.interpretation for image in inks] == ["cmyk", "cmyk"]
+    np.testing.assert_array_equal(inks[0].numpy(), inks[1].numpy())
+    assert save.losses(photo, "png") == ("converted from CMYK to sRGB",)
+    assert opened(saved(photo, tmp_path / "o.png", Output(format="png"))).own is None
 
 
 def test_only_the_first_picture_of_many_is_taken_and_the_rest_is_told(tmp_path: Path) -> None:

@@ -210,7 +210,9 @@ def test_what_was_written_is_read_again_and_taken_away_if_it_is_no_picture(
 ) -> None:
     photo = pictures.write_png(tmp_path / "a.png", pictures.with_noise(pictures.scene(96, 72), 12))
     monkeypatch.setattr(
-        pipeline, "encode", lambda picture, output, descriptor: os.write(descriptor, b"\x89PNG\r\n\x1a\n")
+        pipeline,
+        "encode",
+        lambda picture, form, output, descriptor, event, version: os.write(descriptor, b"\x89PNG\r\n\x1a\n"),
     )
     with pytest.raises(Retryable, match="what was written does not decode"):
         pipeline.run(make_job(photo, out / "a.png", general))

@@ -11,12 +11,13 @@ from darkroomd.config import Config
 from darkroomd.device import network
 from darkroomd.enhance import peak_memory_mb, steps_for
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
-from darkroomd.job import Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
+from darkroomd.job import FORMAT_OF, Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.models import cards, digests
-from darkroomd.picture import check_size, decoded, opened
+from darkroomd.picture import decoded, opened
 from darkroomd.pipeline import run
-from darkroomd.plan import FORMAT_OF, SUFFIXES, mode_for, plan, recipe, target_name
+from darkroomd.plan import SUFFIXES, mode_for, plan, recipe, target_name
+from darkroomd.save import check_size, result_format
 from darkroomd.settle import fingerprint
 from darkroomd.watch import sightings
 from darkroomd.write import discard, publish
@@ -141,7 +142,7 @@ def explained(source: Path, config: Config) -> Explanation:
     beside_seconds = 3 * (time.perf_counter() - began)  # reading and looking, and about twice that for writing
     steps = steps_for(found, mode, (picture.width, picture.height))
     try:
-        check_size(picture, steps, config.output, config.limits)
+        check_size(steps, result_format(picture, source, target, config.output), config.limits)
     except Rejected as error:
         return _refused(source, mode, rule, target, str(error))
     seconds, memory_mb = _forecast(picture, steps, config)

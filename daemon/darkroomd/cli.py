@@ -178,8 +178,8 @@ def _enhance(
 ) -> int:
     from dataclasses import replace
 
-    from darkroomd import by_hand, config, plan
-    from darkroomd.job import Verdict
+    from darkroomd import by_hand, config
+    from darkroomd.job import FORMAT_OF, Verdict
     from darkroomd.say import verdict_line
 
     settings = config.defaults()
@@ -194,8 +194,8 @@ def _enhance(
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CannotWrite(f"{output}: {error.strerror}") from error
-    elif output is not None and not output.is_dir() and output.suffix.lower() not in plan.FORMAT_OF:
-        endings = ", ".join(plan.FORMAT_OF)
+    elif output is not None and not output.is_dir() and output.suffix.lower() not in FORMAT_OF:
+        endings = ", ".join(FORMAT_OF)
         raise click.BadParameter(f"{written}: the ending must say the format ({endings})", param_hint="--output")
     failed = False
     with _progress(len(found)) as advance:

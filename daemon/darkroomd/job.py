@@ -14,6 +14,25 @@ DEVICE = r"auto|cpu|cuda(:\d{1,2})?|tensorrt(:\d{1,2})?|openvino"  # what `servi
 DEVICES = "auto, cpu, cuda (cuda:1 is the second card), tensorrt or openvino"
 Region = Literal["all", "faces", "text", "background"]
 
+# how the names of files in these formats end; a result whose format is right keeps the photo's spelling
+SPELLINGS: dict[Format, tuple[str, ...]] = {
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "png": (".png",),
+    "webp": (".webp",),
+    "tiff": (".tif", ".tiff"),
+    "avif": (".avif",),
+}
+FORMAT_OF = {spelling: form for form, spellings in SPELLINGS.items() for spelling in spellings}
+
+# formats that are read but not written, the endings of their names, and what a result becomes in their place
+READ_ONLY: dict[str, tuple[str, ...]] = {
+    "heic": (".heic", ".heif", ".hif"),
+    "jxl": (".jxl",),
+    "gif": (".gif",),
+    "raw": (".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq"),
+}
+INSTEAD: dict[str, Format] = {"heic": "avif", "jxl": "avif", "gif": "png", "raw": "tiff"}
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
@@ -109,18 +128,20 @@ class Mode:
 class Output:
     """How a result is written. `name` is a template over {stem}, {ext} and {mode}.
 
-    existing: what happens when the name is taken by a file that is not ours (number: a free name with a number;
-    conflict: nothing is written and the photo is reported). unchanged: what happens to a photo that needs
-    nothing (copy: its bytes are copied; skip: nothing is written).
+    convert_to: the format for photos of a kind that is only read (auto: by INSTEAD). existing: what happens when the
+    name is taken by a file that is not ours (number: a free name with a number; conflict: nothing is written and the
+    photo is reported). unchanged: what happens to a photo that needs nothing (copy: its bytes are copied; skip: nothing
+    is written).
     """
 
     format: Format | Literal["keep"] = "keep"
     quality: int = 92
     name: str = "{stem}{ext}"
     existing: Literal["number", "conflict"] = "number"
-    metadata: Literal["keep", "strip"] = "keep"
+    metadata: Literal["keep", "strip-location", "strip"] = "keep"
     mtime: Literal["keep", "now"] = "keep"
     unchanged: Literal["copy", "skip"] = "copy"
+    convert_to: Format | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,21 +201,52 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
+class Tags:
+    """What a file says beside its pixels, as bytes that are passed on.
+
+    exif: without the head that JPEG puts before it; its way up is not applied yet. iptc: records of IIM. dots_per_mm:
+    None where the file does not say how large a pixel is. texts: of a PNG, keyword and text.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    icc: bytes | None = None
+    dots_per_mm: tuple[float, float] | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """What a decoder beside libvips gives: upright pixels (height, width, 1 to 4), uint8 or full-range uint16."""
+
+    pixels: Any
+    bits: int
+    tags: Tags
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A decoded photo, upright; the one noun that stays inside its process.
 
-    pixels: numpy (height, width, 1 or 3), uint8 or uint16, in the file's own colour space. alpha: (height, width, 1)
-    of the same dtype, or None. tags: the file's metadata as picture.encode wants it. jpeg_quality: of its last save,
-    None for other formats. subsampled: whether its colour was stored at half resolution. notes: what was not kept.
+    pixels: numpy (height, width, 1 or 3), uint8 or uint16, in colours that a network knows (sRGB, or grey). own: None
+    when the file's own colours are those; else the pixels in them, (height, width, 1, 3 or 4) of the file's type, where
+    a colour that sRGB lacks is still there. alpha: (height, width, 1), or None. bits: of a sample in the file.
+    jpeg_quality: of its last save, None for other formats. subsampled: whether its colour was stored at half
+    resolution. lossless: whether its format keeps every bit. notes: what was not kept.
     (`Any`, because the service's own process knows nouns and must stay small: it never loads numpy.)
     """
 
     pixels: Any
     alpha: Any | None
     format: str
-    tags: dict[str, Any] = field(repr=False)
+    tags: Tags = field(repr=False)
+    bits: int = 8
+    own: Any | None = None
     jpeg_quality: int | None = None
     subsampled: bool = True
+    lossless: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""Files to pixels and back: decode, orientation, profile, tags; encode. The only file that knows libvips.
+"""Files to pixels: what a file is, whether it may be opened, which way is up, its colours and its tags.
 
 What a file is, its content says, never its name. Loaders that are not needed for photographs are switched off
 before libvips is loaded, and size limits are checked on the header, before a single pixel is decoded.
@@ -6,6 +6,7 @@ before libvips is loaded, and size limits are checked on the header, before a si
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +16,39 @@ import numpy as np
 import numpy.typing as npt
 import pyvips
 
+from darkroomd import exif, heic, iptc, jxl, raw
+from darkroomd.colour import is_srgb, own_image, readable, to_network
 from darkroomd.errors import Incomplete, Rejected, Retryable
-from darkroomd.job import Fingerprint, Limits, Output, Picture, Step
+from darkroomd.job import Fingerprint, Limits, Picture, Raster, Tags
+from darkroomd.scratch import bands, forget, room
 
 pyvips.cache_set_max(0)  # a photo is opened once; cached operations only look like a leak
 
-# (offset, bytes) of each format's signature; AVIF's brand decides between it and other ISO-BMFF files
+WRITABLE = ("jpeg", "png", "webp", "tiff", "avif")
+ONLY_READ = ("gif", "heic", "raw", "jxl")
+
+# (offset, bytes) of each format's signature
 SIGNATURES = {
     "jpeg": [(0, b"\xff\xd8\xff")],
     "png": [(0, b"\x89PNG\r\n\x1a\n")],
     "webp": [(8, b"WEBP")],
     "tiff": [(0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")],
-    "avif": [(4, b"ftypavif"), (4, b"ftypavis")],
-}
+    "gif": [(0, b"GIF8")],
+    "jxl": [(0, b"\xff\x0a"), (0, b"\0\0\0\x0cJXL ")],
+    "raw": [(0, b"FUJIFILMCCD-RAW"), (0, b"IIRO"), (0, b"IIRS"), (0, b"MMOR"), (0, b"IIU\0"),
+            (4, b"ftypcrx "), (0, b"FOVb"), (0, b"\0MRM"), (8, b"CR\x02")],
+}  # fmt: skip
 NOT_SUPPORTED = {
-    "HEIC": [(4, b"ftypheic"), (4, b"ftypheix"), (4, b"ftypmif1")],
-    "GIF": [(0, b"GIF8")],
     "SVG": [(0, b"<svg"), (0, b"<?xml")],
     "PDF": [(0, b"%PDF")],
     "BMP": [(0, b"BM")],
     "PSD": [(0, b"8BPS")],
-    "JPEG XL": [(0, b"\xff\x0a"), (4, b"JXL ")],
 }
-SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
+# brands of ISO base media files, which AVIF and HEIC are
+BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic"}
+MOVING = {b"hevc", b"hevx", b"isom", b"mp41", b"mp42", b"qt  "}
+# kinds of pixels that only cameras' raw files have: a colour filter array, linear light of the sensor
+RAW_PHOTOMETRICS = {32803, 34892}
 
 # libvips says these when a file ends too early, in its words for each format (8.18)
 ENDS_EARLY = (
@@ -71,101 +82,56 @@ def fingerprint_of(descriptor: int) -> Fingerprint:
 
 
 def decoded(descriptor: int, limits: Limits) -> Picture:
-    """The photo in an open file.
+    """The photo in an open file, upright.
 
     Rejected, in a user's words, when it is empty, not a photo, of a kind that is not supported, or beyond `limits`
-    (from the header, before decoding); Incomplete when it ends too early.
+    (from the header, before decoding); Incomplete when it ends too early. Retryable when a giant has no room.
     """
     size = os.fstat(descriptor).st_size
     if size == 0:
         raise Incomplete("the file is empty")
     if size > limits.max_file_mb * 1e6:
         raise Rejected(f"the file is {size / 1e6:.0f} MB; limits.max_file_mb allows {limits.max_file_mb:g}")
-    form = _format_of(os.pread(descriptor, 64, 0))
+    form = format_of(descriptor)
+    if form in ("heic", "raw", "jxl"):
+        raster = _by_another(form, descriptor, limits)
+        image, tags, notes, way_up = _image_of(raster.pixels), raster.tags, list(raster.notes), 1
+        sample_bits = raster.bits
+    else:
+        image = _header_or_refusal(descriptor, form)
+        within(image.width, image.height, limits)
+        tags, notes, way_up = _tags(image, form, descriptor), _left_out(image, form), _way_up(image, form)
+        sample_bits = _bits(image)
     try:
-        image = _header(descriptor)
+        image, more, bits = _samples(image, sample_bits)
+        pixels, alpha = _filled(image, way_up)
+        own, pixels, tags, lost = _for_networks(pixels, tags)
     except pyvips.Error as error:
-        if form == "png" and 0 in (width_height := _png_size(descriptor)):
-            raise Rejected(f"the picture has no pixels ({width_height[0]}×{width_height[1]})") from error
         raise _refusal(error, form) from error
-    if image.width * image.height > limits.max_megapixels * 1e6:
-        raise Rejected(
-            f"the picture is {image.width}×{image.height} ({image.width * image.height / 1e6:.0f} megapixels); "
-            f"limits.max_megapixels allows {limits.max_megapixels:g}"
-        )
-    notes = []
-    if "n-pages" in image.get_fields() and image.get("n-pages") > 1:
-        notes.append(f"the file holds {image.get('n-pages')} pictures: only the first was enhanced")
-    quality, subsampled = (None, True)
+    quality, subsampled = None, True
     if form == "jpeg":
         quality = jpeg_quality(os.pread(descriptor, 1 << 16, 0))
         subsampled = "jpeg-chroma-subsample" not in image.get_fields() or image.get("jpeg-chroma-subsample") != "4:4:4"
-    try:
-        upright, lost = _as_rgb(image.autorot())
-        # pyvips leaves axes of length 1 out: the shape of a grey pixel is ()
-        pixels = upright.numpy().reshape(upright.height, upright.width, upright.bands)
-    except pyvips.Error as error:
-        raise _refusal(error, form) from error
-    alpha = None
-    if upright.hasalpha():
-        alpha, pixels = np.ascontiguousarray(pixels[:, :, -1:]), np.ascontiguousarray(pixels[:, :, :-1])
-    return Picture(pixels, alpha, form, _tags(upright), quality, subsampled, tuple(notes + lost))
+    return Picture(
+        pixels, alpha, form, tags, bits, own, quality, subsampled,
+        form in ("png", "tiff", "gif", "raw") or (form == "webp" and _webp_is_lossless(descriptor)),
+        tuple(notes + more + lost),
+    )  # fmt: skip
 
 
-# the longest side that a format's header or libvips' encoder allows
-LONGEST_SIDE = {"jpeg": 65_535, "webp": 16_383, "avif": 16_384}
-
-
-def check_size(picture: Picture, steps: tuple[Step, ...], output: Output, limits: Limits) -> None:
-    """Rejected, before any network runs, when the result would be larger than the format or `limits` allow."""
-    for width, height in (step.size for step in steps if step.size is not None):
-        if width * height > limits.max_megapixels * 1e6:
-            raise Rejected(
-                f"the result would be {width}×{height} ({width * height / 1e6:.0f} megapixels); "
-                f"limits.max_megapixels allows {limits.max_megapixels:g}"
-            )
-        form = picture.format if output.format == "keep" else output.format
-        if max(width, height) > LONGEST_SIDE.get(form, max(width, height)):
-            raise Rejected(
-                f"the result would be {width}×{height}, and {form.upper()} files end at {LONGEST_SIDE[form]} pixels; "
-                "output.format: png or tiff has no such limit"
-            )
-
-
-def encode(picture: Picture, output: Output, descriptor: int) -> None:
-    """Write the photo to an open descriptor in `output`'s format; upright, so its orientation is 1.
-
-    With its tags, or only its colour profile and resolution when `output.metadata` is strip.
-    """
-    form = picture.format if output.format == "keep" else output.format
-    bands = picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha], axis=2)
-    image = pyvips.Image.new_from_array(np.ascontiguousarray(bands))
-    wide = picture.pixels.dtype == np.uint16
-    grey = picture.pixels.shape[2] == 1
-    image = image.copy(interpretation=("grey16" if wide else "b-w") if grey else ("rgb16" if wide else "srgb"))
-    if form in ("jpeg", "webp", "avif") and wide:
-        image = image.cast("uchar", shift=True).copy(interpretation="b-w" if grey else "srgb")
-    if form == "jpeg" and picture.alpha is not None:
-        image = image.flatten(background=255)
-    image = image.copy(**picture.tags["resolution"])
-    for name, (kind, value) in picture.tags["fields"].items():
-        if output.metadata == "keep" or name == "icc-profile-data":  # without its profile the colours would change
-            image.set_type(kind, name, value)
-    target = pyvips.Target.new_to_descriptor(descriptor)
-    quality = output.quality
-    if form == "jpeg":
-        # without chroma subsampling where the source had none: its colour edges were sharp
-        image.jpegsave_target(
-            target, Q=quality, optimize_coding=True, subsample_mode="on" if picture.subsampled else "off"
-        )
-    elif form == "png":
-        image.pngsave_target(target, compression=6)
-    elif form == "webp":
-        image.webpsave_target(target, Q=quality, smart_subsample=True)
-    elif form == "tiff":
-        image.tiffsave_target(target, compression="deflate", predictor="horizontal", bigtiff=picture.megapixels > 400)
-    else:
-        image.heifsave_target(target, Q=quality, compression="av1", effort=4)
+def format_of(descriptor: int) -> str:
+    """One of WRITABLE or ONLY_READ, by the file's content. Rejected when it is none of them."""
+    head = os.pread(descriptor, 64, 0)
+    if head[4:8] == b"ftyp":
+        return _brand(head)
+    for form in ("raw", *SIGNATURES):
+        if any(head[at : at + len(mark)] == mark for at, mark in SIGNATURES[form]):
+            is_raw = form == "tiff" and exif.photometrics(_reader(descriptor)) & RAW_PHOTOMETRICS
+            return "raw" if is_raw else form
+    for form, marks in NOT_SUPPORTED.items():
+        if any(head[at : at + len(mark)] == mark for at, mark in marks):
+            raise Rejected(f"{form} files are not supported; supported are: {', '.join(WRITABLE + ONLY_READ)}")
+    raise Rejected(f"not a photo: the content is none of {', '.join(WRITABLE + ONLY_READ)}")
 
 
 def check_file(path: Path, width: int, height: int) -> None:
@@ -182,6 +148,22 @@ def check_file(path: Path, width: int, height: int) -> None:
         raise Retryable(f"what was written does not decode: {_short(error)}") from error
     finally:
         os.close(descriptor)
+
+
+def within(width: int, height: int, limits: Limits) -> None:
+    """Rejected when a picture of this size is beyond the limits."""
+    if width * height > limits.max_megapixels * 1e6:
+        raise Rejected(
+            f"the picture is {width}×{height} ({width * height / 1e6:.0f} megapixels); "
+            f"limits.max_megapixels allows {limits.max_megapixels:g}"
+        )
+
+
+def _header(descriptor: int, **options: int) -> Any:
+    """The libvips image of an open file, nothing of it decoded yet. pyvips.Error when it is none."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    source = pyvips.Source.new_from_descriptor(descriptor)
+    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", **options)
 
 
 def jpeg_quality(head: bytes) -> int | None:
@@ -205,41 +187,10 @@ def jpeg_quality(head: bytes) -> int | None:
 
 # ITU-T T.81, table K.1, in ascending order: only the set of values is compared
 ANNEX_K_LUMA = np.array(
-    [
-        *(
-            10,
-            11,
-            12,
-            12,
-            13,
-            14,
-            14,
-            14,
-            16,
-            16,
-            16,
-            17,
-            18,
-            19,
-            22,
-            22,
-            24,
-            24,
-            24,
-            26,
-            29,
-            35,
-            37,
-            40,
-            40,
-            49,
-            51,
-            51,
-        ),
-        *(55, 55, 56, 56, 57, 58, 60, 61, 62, 64, 64, 68, 69, 72, 77, 78, 80, 81, 87, 87, 92, 92),
-        *(95, 98, 99, 100, 101, 103, 103, 103, 104, 109, 112, 113, 120, 121),
-    ]
-)
+    [10, 11, 12, 12, 13, 14, 14, 14, 16, 16, 16, 17, 18, 19, 22, 22, 24, 24, 24, 26, 29, 35, 37, 40, 40, 49, 51, 51,
+     55, 55, 56, 56, 57, 58, 60, 61, 62, 64, 64, 68, 69, 72, 77, 78, 80, 81, 87, 87, 92, 92,
+     95, 98, 99, 100, 101, 103, 103, 103, 104, 109, 112, 113, 120, 121]
+)  # fmt: skip
 
 
 def _scaled_table(quality: int) -> npt.NDArray[np.int64]:
@@ -262,24 +213,40 @@ def formats() -> dict[str, bool]:
             pyvips.type_find("VipsOperation", f"{names.get(form, form)}{end}") != 0
             for end in ("load_source", "save_target")
         )
-        for form in SIGNATURES
+        for form in WRITABLE
     }
 
 
-def _format_of(head: bytes) -> str:
-    for form, marks in SIGNATURES.items():
-        if any(head[at : at + len(mark)] == mark for at, mark in marks):
-            return form
-    for form, marks in NOT_SUPPORTED.items():
-        if any(head[at : at + len(mark)] == mark for at, mark in marks):
-            raise Rejected(f"{form} files are not supported; supported are: {', '.join(SIGNATURES)}")
-    raise Rejected(f"not a photo: the content is none of {', '.join(SIGNATURES)}")
+def _brand(head: bytes) -> str:
+    length = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = [head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))]
+    if brands[0] == b"crx ":
+        return "raw"
+    for brand in brands:
+        if brand in BRANDS:
+            return BRANDS[brand]
+    if any(brand in MOVING for brand in brands):
+        raise Rejected("a film, not a photo")
+    raise Rejected(f"not a photo: the content is none of {', '.join(WRITABLE + ONLY_READ)}")
 
 
-def _header(descriptor: int, **options: int) -> Any:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    source = pyvips.Source.new_from_descriptor(descriptor)
-    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", **options)
+def _by_another(form: str, descriptor: int, limits: Limits) -> Raster:
+    """What libvips' wheel does not read; each library in its own file, which loads it late."""
+    read = {"heic": heic.read, "raw": raw.read, "jxl": jxl.read}[form]
+    raster = read(descriptor, lambda width, height: within(width, height, limits))
+    if form == "raw":
+        block = exif.from_tiff(_reader(descriptor))
+        return replace(raster, tags=replace(raster.tags, exif=block)) if block is not None else raster
+    return raster
+
+
+def _header_or_refusal(descriptor: int, form: str) -> Any:
+    try:
+        return _header(descriptor)
+    except pyvips.Error as error:
+        if form == "png" and 0 in (width_height := _png_size(descriptor)):
+            raise Rejected(f"the picture has no pixels ({width_height[0]}×{width_height[1]})") from error
+        raise _refusal(error, form) from error
 
 
 def _png_size(descriptor: int) -> tuple[int, int]:
@@ -295,37 +262,140 @@ def _refusal(error: Exception, form: str) -> Rejected:
 
 
 def _short(error: Exception) -> str:
+    """The last line of what a library says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:160] if lines else type(error).__name__
 
 
-def _as_rgb(image: Any) -> tuple[Any, list[str]]:
-    """8 or 16 bits, grey or RGB, with or without alpha; and what that cost."""
+def _reader(descriptor: int) -> exif.Read:
+    return lambda at, count: os.pread(descriptor, count, at)
+
+
+def _image_of(pixels: npt.NDArray[Any]) -> Any:
+    wide, count = pixels.dtype == np.uint16, pixels.shape[2]
+    interpretation = ("grey16" if wide else "b-w") if count < 3 else ("rgb16" if wide else "srgb")
+    return pyvips.Image.new_from_array(pixels).copy(interpretation=interpretation)
+
+
+def _bits(image: Any) -> int:
+    said = image.get("bits-per-sample") if "bits-per-sample" in image.get_fields() else 8
+    return max(8, int(said)) if image.format == "ushort" else {"uchar": 8, "float": 32}.get(image.format, 16)
+
+
+def _left_out(image: Any, form: str) -> list[str]:
+    notes, fields = [], image.get_fields()
+    pages = image.get("n-pages") if "n-pages" in fields else 1
+    if pages > 1 and form != "avif":
+        notes.append(f"the file holds {pages} pictures: only the first was enhanced")
+    if "gainmap-data" in fields:
+        notes.append("the HDR gain map was left out: it belongs to the picture as it was")
+    return notes
+
+
+def _way_up(image: Any, form: str) -> int:
+    """1 to 8 as in EXIF. libvips turns AVIF pictures by itself."""
+    return int(image.get("orientation")) if form != "avif" and "orientation" in image.get_fields() else 1
+
+
+def _tags(image: Any, form: str, descriptor: int) -> Tags:
+    fields = set(image.get_fields())
+
+    def blob(name: str) -> bytes | None:
+        return bytes(image.get(name)) if name in fields and image.get(name) else None
+
+    block = exif.from_tiff(_reader(descriptor)) if form == "tiff" else blob("exif-data")
+    records = blob("iptc-data")
+    texts = [(name.split("-", 3)[3], image.get(name)) for name in sorted(fields) if name.startswith("png-comment-")]
+    known = "resolution-unit" in fields or (form == "png" and image.xres != 1)
+    return Tags(
+        exif=None if block is None else block.removeprefix(b"Exif\0\0"),
+        xmp=blob("xmp-data"),
+        iptc=None if records is None else iptc.records(records) or None,
+        icc=blob("icc-profile-data"),
+        dots_per_mm=(image.xres, image.yres) if known else None,
+        texts=tuple((name, text) for name, text in texts if not name.startswith(("XML:", "Raw profile"))),
+    )
+
+
+def _samples(image: Any, bits: int) -> tuple[Any, list[str], int]:
+    """Grey, RGB or CMYK of 8 or 16 bits or float, with or without alpha; what that cost; bits of a sample."""
     lost: list[str] = []
-    if image.interpretation == "cmyk":
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
-        lost.append("converted from CMYK to sRGB")
-    elif image.interpretation not in ("srgb", "rgb16", "b-w", "grey16", "rgb", "multiband"):
-        image = image.colourspace("srgb")
-    if image.format not in ("uchar", "ushort"):
-        lost.append(f"converted from {image.format} samples to 8 bits")
-        image = image.colourspace("srgb") if image.interpretation != "multiband" else image.cast("uchar")
-    if image.bands > 4:
-        image = image[:3]
+    if image.interpretation in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy"):
+        lost.append(f"converted from {image.interpretation} to sRGB")
+        image, bits = image.colourspace("rgb16"), 16
+    if image.format in ("double", "complex", "dpcomplex"):
+        image = image.cast("float")
+    elif image.format not in ("uchar", "ushort", "float"):
+        lost.append(f"converted from {image.format} samples to 16 bits")
+        image, bits = image.cast("ushort"), 16
+    colours = 4 if image.interpretation == "cmyk" else 1 if image.bands < 3 else 3
+    if image.bands > colours + 1:
+        image = image[: colours + 1] if image.hasalpha() else image[:colours]
         lost.append("extra channels beyond colour and alpha were left out")
-    return image, lost
+    kind = {1: {"uchar": "b-w", "ushort": "grey16", "float": "b-w"}, 3: {"uchar": "srgb", "ushort": "rgb16"}}
+    known = kind.get(colours, {}).get(image.format, image.interpretation)
+    image = image.copy(interpretation=known)
+    if image.format == "ushort" and bits in (10, 12):  # libvips leaves their lowest bits 0, and white would be grey
+        full = (1 << bits) - 1
+        image = ((image >> (16 - bits)) * (65535 / full)).rint().cast("ushort").copy(interpretation=known)
+    return image, lost, bits
 
 
-# the orientation is applied to the pixels, and an embedded thumbnail would show the old picture
-NOT_KEPT = ("exif-ifd0-Orientation", "jpeg-thumbnail-data")
+def _filled(image: Any, way_up: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """(colours, alpha) of the upright picture, decoded from top to bottom in bands that are let go on the way."""
+    dtype = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}[image.format]
+    colours = 4 if image.interpretation == "cmyk" else 1 if image.bands < 3 else 3
+    lies = way_up >= 5
+    size = (image.width, image.height) if lies else (image.height, image.width)
+    pixels = room((*size, colours), dtype)
+    alpha = room((*size, 1), dtype) if image.bands > colours else None
+    step = max(64, (16 << 20) // (image.width * image.bands * pixels.itemsize))
+    for top in range(0, image.height, step):
+        rows = min(step, image.height - top)
+        # pyvips leaves axes of length 1 out: the shape of a grey pixel is ()
+        band = image.crop(0, top, image.width, rows).numpy().reshape(rows, image.width, image.bands)
+        for left in range(0, image.width, 4096 if lies else image.width):  # a band that lies touches every row
+            columns = slice(left, left + (4096 if lies else image.width))
+            _as_stored(pixels, way_up)[top : top + rows, columns] = band[:, columns, :colours]
+            if alpha is not None:
+                _as_stored(alpha, way_up)[top : top + rows, columns] = band[:, columns, colours : colours + 1]
+            forget(pixels, alpha)
+    return pixels, alpha
 
 
-def _tags(image: Any) -> dict[str, Any]:
-    """`fields`: libvips' metadata by name, each with its type. `resolution`: pixels per millimetre."""
-    fields = {}
-    for name in image.get_fields():
-        is_tag = name.startswith("exif-") or name in ("xmp-data", "iptc-data", "icc-profile-data", "resolution-unit")
-        if is_tag and name not in NOT_KEPT and not name.startswith("exif-ifd1"):
-            fields[name] = (image.get_typeof(name), image.get(name))
-    fields["orientation"] = (pyvips.GValue.gint_type, 1)  # last: the fields before it would take it away again
-    return {"fields": fields, "resolution": {"xres": image.xres, "yres": image.yres}}
+def _as_stored(upright: npt.NDArray[Any], way_up: int) -> npt.NDArray[Any]:
+    """A view of the upright picture in which its rows and columns are those of the file (EXIF orientation 1 to 8)."""
+    view = upright.swapaxes(0, 1) if way_up >= 5 else upright
+    rows = slice(None, None, -1 if way_up in (3, 4, 6, 7) else 1)
+    columns = slice(None, None, -1 if way_up in (2, 3, 7, 8) else 1)
+    return view[rows, columns]
+
+
+def _for_networks(
+    pixels: npt.NDArray[Any], tags: Tags
+) -> tuple[npt.NDArray[Any] | None, npt.NDArray[Any], Tags, list[str]]:
+    """(the file's own pixels if a network cannot take them, pixels for the network, tags, what was lost)."""
+    lost, count = [], pixels.shape[2]
+    if tags.icc is not None and not readable(tags.icc, count):
+        lost.append("its colour profile is damaged, or for another kind of picture: left out")
+        tags = replace(tags, icc=None)
+    wide = tags.icc is not None and count == 3 and not is_srgb(tags.icc, count)
+    if pixels.dtype != np.float32 and count != 4 and not wide:
+        return None, pixels, tags, lost
+    own = own_image(pixels, tags)
+    seen = to_network(own, tags)
+    result = room((*pixels.shape[:2], 1 if count == 1 else 3), np.uint16)
+    for rows in bands(result):
+        part = seen.crop(0, rows.start, seen.width, rows.stop - rows.start)
+        result[rows] = part.numpy().reshape(rows.stop - rows.start, seen.width, -1)
+        forget(pixels)
+    return pixels, result, tags, lost
+
+
+def _webp_is_lossless(descriptor: int) -> bool:
+    head = os.pread(descriptor, 4096, 0)
+    at = 12
+    while at + 8 <= len(head) and head[at : at + 4] not in (b"VP8 ", b"VP8L"):
+        length = int.from_bytes(head[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    return head[at : at + 4] == b"VP8L"

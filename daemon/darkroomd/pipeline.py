@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from darkroomd.enhance import at_size_of, device_of, enhanced, opening, steps_for
 from darkroomd.errors import BadResult, Retryable
 from darkroomd.guard import guards
-from darkroomd.job import Findings, Job, Picture, Staged, Step, Verdict
+from darkroomd.job import Findings, Format, Job, Picture, Staged, Step, Verdict
 from darkroomd.look import findings
-from darkroomd.picture import check_file, check_size, decoded, encode, fingerprint_of, opened
+from darkroomd.picture import check_file, decoded, fingerprint_of, opened
+from darkroomd.save import check_size, encode, losses, result_format
 from darkroomd.write import discard, stage
+from darkroomd.xmp import made_by_us
 
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
+OUR_OWN = "darkroomd made this picture itself, and does not enhance it twice"
 
 
 def run(job: Job) -> Staged:
@@ -37,10 +41,12 @@ def run(job: Job) -> Staged:
         with opening(job.mode, job.engine), timer("decode"):
             picture = decoded(descriptor, job.limits)
         _still_the_same(job, descriptor)
+        if ours := made_by_us(picture.tags.xmp):
+            return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason=f"{OUR_OWN} ({ours})"))
         with timer("look"):
             found = findings(picture)
         steps = steps_for(found, job.mode, (picture.width, picture.height))
-        check_size(picture, steps, job.output, job.limits)
+        check_size(steps, _format(job, picture), job.limits)
         verdict = _verdict(job, picture, found, steps)
         if not steps:
             return _left_alone(job, content, verdict, picture, descriptor, timer)
@@ -57,7 +63,7 @@ def run(job: Job) -> Staged:
             why = ", ".join(f"{check.name} {check.value:.1f} (limit {check.limit:g})" for check in tripped)
             failed = replace(verdict, status="failed", reason=f"the result did not pass the checks: {why}")
             return Staged(job, content, timer.on(failed))
-        return _staged(job, content, verdict, timer, lambda out: encode(result, job.output, out))
+        return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps)))
     finally:
         os.close(descriptor)
 
@@ -75,9 +81,9 @@ def _left_alone(job: Job, content: str, verdict: Verdict, picture: Picture, desc
     verdict = replace(verdict, status="unchanged", reason=reason)
     if job.output.unchanged == "skip":
         return Staged(job, content, timer.on(verdict))
-    if job.output.format in ("keep", picture.format) and job.output.metadata == "keep":
+    if picture.format == _format(job, picture) and job.output.metadata == "keep":
         return _staged(job, content, verdict, timer, lambda out: _copied(descriptor, out))
-    return _staged(job, content, verdict, timer, lambda out: encode(picture, job.output, out))
+    return _staged(job, content, verdict, timer, _encoder(job, picture, None))
 
 
 def _staged(job: Job, content: str, verdict: Verdict, timer: "Timer", save: Callable[[int], None]) -> Staged:
@@ -91,6 +97,21 @@ def _staged(job: Job, content: str, verdict: Verdict, timer: "Timer", save: Call
                 discard(job.temporary)
                 raise
     return Staged(job, content, timer.on(verdict), job.temporary, digest, size)
+
+
+def _encoder(job: Job, picture: Picture, event: str | None) -> Callable[[int], None]:
+    form = _format(job, picture)
+    return lambda out: encode(picture, form, job.output, out, event, version("darkroomd"))
+
+
+def _event(job: Job, steps: tuple[Step, ...]) -> str:
+    """What was done, for the history that the result carries with it."""
+    done = "; ".join(f"network {step.model} {step.digest[:12]} strength {step.strength:g}" for step in steps)
+    return f"mode {job.mode.name}; {done}"
+
+
+def _format(job: Job, picture: Picture) -> Format:
+    return result_format(picture, job.source, job.target, job.output)
 
 
 def _copied(source: int, target: int) -> None:
@@ -111,7 +132,7 @@ def _verdict(job: Job, picture: Picture, found: Findings, steps: tuple[Step, ...
         mode=job.mode.name,
         found=found.facts(),
         steps=steps,
-        limits=found.limits + picture.notes,
+        limits=found.limits + picture.notes + losses(picture, _format(job, picture)),
         width=picture.width,
         height=picture.height,
     )

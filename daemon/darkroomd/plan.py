@@ -12,26 +12,15 @@ from pathlib import Path
 
 from darkroomd.config import Config, Folder, Rule
 from darkroomd.errors import Unavailable
-from darkroomd.job import Engine, Format, Job, Mode, Output, Settled, Skip
+from darkroomd.job import FORMAT_OF, INSTEAD, READ_ONLY, SPELLINGS, Engine, Format, Job, Mode, Output, Settled, Skip
 
 # Raised only when the same settings and networks give another picture on purpose.
 RECIPE_VERSION = 1
 
 # Photos by their names. What a file really is the decoder tells from its bytes, and it refuses some of these with a
 # reason: better than silence about a photo. The name only keeps videos and texts from being opened at all.
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif", ".heic", ".heif", ".bmp"}
-)  # fmt: skip
-
-# The spellings that stay as they are when the result has that format.
-_SPELLINGS: dict[Format, tuple[str, ...]] = {
-    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "png": (".png",),
-    "webp": (".webp",),
-    "tiff": (".tif", ".tiff"),
-    "avif": (".avif",),
-}
-FORMAT_OF = {spelling: form for form, spellings in _SPELLINGS.items() for spelling in spellings}
+_READ_ONLY = {ending: form for form, endings in READ_ONLY.items() for ending in endings}
+SUFFIXES = frozenset({*FORMAT_OF, *_READ_ONLY, ".bmp"})
 
 NAME_BYTES = 255  # the limit of ext4, XFS, btrfs and NTFS alike
 
@@ -79,8 +68,9 @@ def mode_for(relative: Path, folder: Folder) -> tuple[Mode | None, Rule | None]:
 def target_name(source_name: str, mode: Mode, output: Output) -> str:
     """The result's name by the template. Too long a name is cut and told apart by a hash: always to the same name."""
     stem, ext = os.path.splitext(source_name)  # noqa: PTH122 - Path(".jpg").stem and Path("a.").suffix differ
-    if output.format != "keep" and ext.lower() not in _SPELLINGS[output.format]:
-        ext = _SPELLINGS[output.format][0]
+    form = _format_for(ext.lower(), output)
+    if form is not None and ext.lower() not in SPELLINGS[form]:
+        ext = SPELLINGS[form][0]
     name = output.name.format(stem=stem, ext=ext, mode=mode.name)
     excess = len(os.fsencode(name)) - NAME_BYTES
     if excess <= 0:
@@ -88,6 +78,15 @@ def target_name(source_name: str, mode: Mode, output: Output) -> str:
     mark = "~" + hashlib.sha256(os.fsencode(source_name)).hexdigest()[:8]
     keep = os.fsencode(stem)[: -(excess + len(mark))]
     return output.name.format(stem=keep.decode(errors="ignore") + mark, ext=ext, mode=mode.name)
+
+
+def _format_for(ending: str, output: Output) -> Format | None:
+    """The format of the result as far as the photo's name tells; None for the photo's own."""
+    if output.format != "keep":
+        return output.format
+    if ending not in _READ_ONLY:
+        return None
+    return INSTEAD[_READ_ONLY[ending]] if output.convert_to == "auto" else output.convert_to
 
 
 def recipe(mode: Mode, digests: Mapping[str, str], output: Output) -> str:
@@ -102,10 +101,12 @@ def recipe(mode: Mode, digests: Mapping[str, str], output: Output) -> str:
         )
     needed = {name: digests[name] for name in mode.networks}
     plain = mode.plain()
+    keys = ["format", "quality", "metadata", "unchanged"]
+    keys += ["convert_to"] if output.convert_to != "auto" else []  # which changes no recipe from before it was there
     parts = {
         "version": RECIPE_VERSION,
         "mode": plain,
         "network": digests[plain["network"]] if "network" in plain else needed,
-        "output": {key: getattr(output, key) for key in ("format", "quality", "metadata", "unchanged")},
+        "output": {key: getattr(output, key) for key in keys},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

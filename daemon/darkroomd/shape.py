@@ -96,10 +96,13 @@ class Mode(Options):
 
 class Output(Shape):
     format: Annotated[Format | Literal["keep"] | None, _wants("keep, jpeg, png, webp, tiff or avif")] = None
+    convert_to: Annotated[Format | Literal["auto"] | None, _wants("auto, jpeg, png, webp, tiff or avif")] = None
     quality: Annotated[int | None, Field(ge=1, le=100), _wants("a whole number from 1 to 100")] = None
     name: Annotated[str, _wants("text"), AfterValidator(_file_name)] | None = None
     existing: Annotated[Literal["number", "conflict"] | None, _wants("number or conflict")] = None
-    metadata: Annotated[Literal["keep", "strip"] | None, _wants("keep or strip")] = None
+    metadata: Annotated[Literal["keep", "strip-location", "strip"] | None, _wants("keep, strip-location or strip")] = (
+        None
+    )
     mtime: Annotated[Literal["keep", "now"] | None, _wants("keep or now")] = None
     unchanged: Annotated[Literal["copy", "skip"] | None, _wants("copy or skip")] = None
 

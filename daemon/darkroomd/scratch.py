@@ -1,0 +1,66 @@
+"""Room for pixels: memory for a photo, and for a giant a file that has no name, so that nothing can be left behind.
+
+A mapped page counts as this process's memory for as long as it is mapped. Who walks through a giant therefore says
+which pages are done with; they stay in the kernel's cache, which it takes back when others need the memory.
+"""
+
+import errno
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darkroomd.errors import Retryable
+
+# two pictures of this size are in memory at once: the photo and its result
+LARGE_BYTES = 160 << 20
+BAND_BYTES = 32 << 20
+# never /tmp, which is memory on many machines
+DEFAULT_FOLDER = "/var/tmp"
+
+
+def room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array with anything in it. Retryable, in words, when the scratch folder has no room for a giant."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size < LARGE_BYTES:
+        return np.empty(shape, dtype)
+    folder = os.environ.get("TMPDIR") or DEFAULT_FOLDER
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a sparse file would end the process when the disk is full
+            pages = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        why = "has no room for" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "cannot hold"
+        raise Retryable(
+            f"the scratch folder {folder} {why} {size / 1e9:.1f} GB of pixels ({error.strerror}); TMPDIR names another"
+        ) from error
+    return np.frombuffer(pages, dtype).reshape(shape)
+
+
+def forget(*arrays: npt.NDArray[Any] | None) -> None:
+    """What was read or written of these is not needed in memory any more. Nothing happens to arrays of memory."""
+    for array in arrays:
+        holder: Any = array
+        while isinstance(holder, np.ndarray | memoryview):
+            holder = holder.base if isinstance(holder, np.ndarray) else holder.obj
+        if isinstance(holder, mmap.mmap):
+            holder.madvise(mmap.MADV_DONTNEED)
+
+
+def bands(array: npt.NDArray[Any], multiple_of: int = 1) -> Iterator[slice]:
+    """Slices of rows, from top to bottom: one for a photo, many for a giant, whose pages are forgotten on the way.
+
+    All but the last are multiples of `multiple_of` rows.
+    """
+    height = array.shape[0]
+    step = height
+    if array.nbytes >= LARGE_BYTES:
+        row_bytes = max(1, array.nbytes // max(1, height))
+        step = max(multiple_of, BAND_BYTES // row_bytes // multiple_of * multiple_of)
+    for top in range(0, height, max(1, step)):
+        yield slice(top, min(height, top + step))
+        forget(array)

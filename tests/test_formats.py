@@ -214,8 +214,3 @@ def test_orientation_of_raw_bytes_is_read_without_turning_an_avif_twice(tmp_path
     photo = opened(tmp_path / "in")
     assert photo.pixels.shape == (96, 64, 3)
     assert pictures.psnr(photo.pixels, np.rot90(SCENE, -1)) > 25
-
-
-def test_double_precision_is_read_as_float(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "in.tif", SCENE.astype(np.float64) / 255, photometric="rgb")
-    assert opened(tmp_path / "in.tif").bits == 32

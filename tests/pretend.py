@@ -57,3 +57,9 @@ def imports_numpy(job: Job) -> Staged:
     import numpy as np
 
     raise np.exceptions.AxisError("numpy's own")
+
+
+def tells_its_share(job: Job) -> Staged:
+    """Which worker it is, and how many threads it may have."""
+    shares = [os.environ.get(name, "-") for name in ("RAYON_NUM_THREADS", "VIPS_CONCURRENCY")]
+    return Staged(job, f"{job.engine.worker} {' '.join(shares)}", Verdict(job.source, "unchanged", job.mode.name))

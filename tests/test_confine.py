@@ -14,6 +14,7 @@ from darkroomd import config, confine
 from darkroomd.confine import Walls, walls
 from darkroomd.errors import Retryable
 from darkroomd.job import Job, Mode, Output
+from darkroomd.places import engines_folder
 from darkroomd.workers import Workers
 from tests import pictures
 from tests.conftest import make_job
@@ -119,6 +120,13 @@ def test_a_disk_that_is_mounted_later_is_another_folder(photo: Path) -> None:
     assert walls(job) != before
     job.target.parent.mkdir()
     assert walls(job) != before
+
+
+def test_engines_for_a_card_are_kept_where_the_worker_may_write(photo: Path, at_home: Path) -> None:
+    job = job_of(photo, Mode("", ()))
+    on_card = replace(job, engine=replace(job.engine, device="tensorrt:0"))
+    assert walls(on_card).write - walls(job).write == {engines_folder()}
+    assert engines_folder().is_dir()
 
 
 @needs_landlock

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -119,11 +120,52 @@ class ShortOfMemory:
         self.longest_side: int | None = None
         self.asked: list[int] = []
 
-    def run(self, tile: Any) -> Any:
+    def run(self, tile: Any, out: Any = None) -> Any:
         self.asked.append(tile.shape[2] * tile.shape[3])
         if self.asked[-1] > self.room:
             raise OutOfMemory("not enough memory")
-        return self.inner.run(tile)
+        return self.inner.run(tile, out)
+
+
+def test_tiles_are_cut_and_blended_while_the_network_computes_and_buffers_in_use_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that waits until the tile before it is blended and the one after it is cut: no wait, no answer."""
+    networks.shipped(tmp_path / "models", monkeypatch, same=(networks.identity(), {"tile": 64}))
+    pixels = noise(90, 130, 3, np.uint8)
+    cut_so_far, blended = [Event() for _ in range(99)], [Event() for _ in range(99)]
+    ran: list[int] = []
+
+    class Watched:
+        def __init__(self, *given: Any) -> None:
+            self.inner = _core.Canvas(*given)
+
+        def add(self, index: int, answer: Any) -> None:
+            self.inner.add(index, answer)
+            blended[index].set()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+    def cut(given: Any, plan: Any, index: int, tile: Any) -> None:
+        _core.cut(given, plan, index, tile)
+        cut_so_far[index].set()
+
+    class Waiting(ShortOfMemory):
+        def run(self, tile: Any, out: Any = None) -> Any:
+            index, count = len(ran), len(enhance.tile_plan(self.card, 130, 90, ENGINE))
+            before = tile.copy()
+            assert index == 0 or blended[index - 1].wait(20)
+            assert index + 1 == count or cut_so_far[index + 1].wait(20)
+            np.testing.assert_array_equal(tile, before)
+            ran.append(index)
+            return self.inner.run(tile, out)
+
+    monkeypatch.setattr(enhance, "cut", cut)
+    monkeypatch.setattr(enhance, "Canvas", Watched)
+    waiting = Waiting(device.network("same", ENGINE), 0)
+    np.testing.assert_array_equal(enhance.through(waiting, pixels, ENGINE), pixels)  # type: ignore[arg-type]
+    assert len(ran) > 4
 
 
 def test_a_shortage_of_memory_begins_anew_with_smaller_tiles_and_gives_the_same_picture(

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,39 @@ def test_a_death_costs_its_own_job_and_no_other(tmp_path: Path, workers: Workers
     assert workers.alive() == 1
     again = workers.submit(job(tmp_path, "photo"), 2), workers.submit(job(tmp_path, "other"), 2)
     assert [future.result(20).verdict.status for future in again] == ["done", "done"]
+
+
+class Kept(Executor):
+    """Keeps its job for later."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        self.job, self.answer = args[-1], Future[Any]()
+        return self.answer
+
+
+def test_no_two_workers_have_the_same_number_and_the_lowest_free_one_is_taken(tmp_path: Path) -> None:
+    made: list[Kept] = []
+
+    def executor() -> Kept:
+        made.append(Kept())
+        return made[-1]
+
+    pool, one = Workers(3, RUN, executor=executor), job(tmp_path, "photo")
+    for _ in range(3):
+        pool.submit(one, 0)
+    made[1].answer.set_exception(BrokenExecutor())
+    pool.tend(1)
+    pool.submit(one, 2)
+    assert [kept.job.engine.worker for kept in made] == [0, 1, 2, 1]
+
+
+def test_a_worker_starts_no_more_threads_than_its_share(tmp_path: Path) -> None:
+    pool = Workers(1, "tests.pretend:tells_its_share")
+    try:
+        one = replace(job(tmp_path, "photo"), engine=Engine(threads=2))
+        assert pool.submit(one, 0).result(20).content == "0 2 2"
+    finally:
+        pool.stop()
 
 
 def test_an_idle_worker_goes_and_comes_back(tmp_path: Path, workers: Workers) -> None:

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from darkroomd.job import Job
-from darkroomd.places import HERE, shipped
+from darkroomd.places import HERE, engines_folder, shipped
 
 # Where people and services keep things. Everything else below / is system: programs, libraries, /proc, /dev.
 PRIVATE = frozenset(("boot", "home", "lost+found", "media", "mnt", "root", "run", "srv", "tmp", "var"))
@@ -87,6 +87,9 @@ def walls(job: Job) -> Walls:
     """The system, this installation, room for scratch files, and of people's folders only the two of this photo."""
     output = job.target.parent if job.output_root is None else job.output_root
     read, write = _always()
+    if job.engine.device.startswith("tensorrt"):
+        engines_folder().mkdir(parents=True, exist_ok=True)  # beyond the walls only what is there can be let in
+        write |= {engines_folder()}
     return Walls(read | {job.root}, write | {output, *ALSO_WRITABLE}, (_disk(job.root), _disk(output)))
 
 

@@ -11,7 +11,8 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,7 @@ from darkroomd.errors import OutOfMemory, Unavailable
 from darkroomd.half import half
 from darkroomd.job import Engine
 from darkroomd.models import Card, card, verified_bytes
-from darkroomd.places import state_folder
+from darkroomd.places import engines_folder
 
 INSTALL_HINT = 'pip install "darkroomd[cpu]"'
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
@@ -292,7 +293,9 @@ def _provider(onnxruntime: Any, device: Device, engines: str | None) -> Iterator
     with _said():  # it prints to stdout, where --json is
         onnxruntime.preload_dlls()
     if device.kind == "tensorrt":
-        folder = state_folder() / "tensorrt" / (engines or "none")
+        with contextlib.suppress(ImportError):  # TensorRT's libraries are found once this has loaded them
+            import_module("tensorrt_libs")
+        folder = engines_folder() / (engines or "none")
         folder.mkdir(parents=True, exist_ok=True)
         yield (
             PROVIDERS["tensorrt"],
@@ -317,13 +320,18 @@ def _openvino_devices(onnxruntime: Any) -> list[Any]:
     import onnxruntime_ep_openvino as plugin  # noqa: PLC0415 - an extra
 
     name = PROVIDERS["openvino"]
-    if not any(found.ep_name.startswith(name) for found in onnxruntime.get_ep_devices()):
-        onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+    _registered(onnxruntime, plugin, name)
     found = [found for found in onnxruntime.get_ep_devices() if found.ep_name.startswith(name)]
     found.sort(key=lambda one: one.device.type.name != "GPU")  # graphics before the processor
     if not found:
         raise Unavailable("device openvino: OpenVINO finds no Intel device on this machine")
     return found[:1]
+
+
+@cache
+def _registered(onnxruntime: Any, plugin: Any, name: str) -> None:
+    """Once in a process: a second time is an error."""
+    onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
 
 
 def _finite(answer: Any) -> bool:

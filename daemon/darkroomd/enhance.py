@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any
@@ -160,20 +161,39 @@ def through(net: Network, pixels: Any, engine: Engine) -> Any:
 
 
 def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
-    canvas = Canvas(plan, pixels.shape[2], pixels.dtype.name, net.card.scale)
-    scale = net.card.scale
+    """While the network computes a tile, another thread blends the one before and cuts the one after.
+
+    Two buffers for tiles and two for answers, taken once: what runs beside never touches those in use.
+    """
+    scale, count = net.card.scale, len(plan)
+    canvas = Canvas(plan, pixels.shape[2], pixels.dtype.name, scale)
     out = np.empty((plan.height * scale, plan.width * scale, pixels.shape[2]), pixels.dtype)
-    tile = np.empty((1, 3, plan.tile_height, plan.tile_width), np.float32)
+    tiles = [np.empty((1, 3, plan.tile_height, plan.tile_width), np.float32) for _ in range(min(count, 2))]
+    answers = [np.empty((1, 3, plan.tile_height * scale, plan.tile_width * scale), np.float32) for _ in tiles]
     done = 0
-    for index in range(len(plan)):
-        cut(pixels, plan, index, tile)
+
+    def add(index: int, answer: Any) -> None:
+        nonlocal done
         try:
-            canvas.add(index, net.run(tile))
+            canvas.add(index, answer)
         except ValueError as error:
             raise BadResult(f"network {net.card.name}: {error}") from error
         if ready := canvas.rows_ready():
             out[done : done + ready] = canvas.take()
             done += ready
+
+    with ThreadPoolExecutor(1) as beside:
+        cutting, adding = beside.submit(cut, pixels, plan, 0, tiles[0]), None
+        for index in range(count):
+            cutting.result()
+            if index + 1 < count:
+                cutting = beside.submit(cut, pixels, plan, index + 1, tiles[(index + 1) % 2])
+            answer = net.run(tiles[index % 2], answers[index % 2])
+            if adding is not None:
+                adding.result()
+            adding = beside.submit(add, index, answer)
+        if adding is not None:
+            adding.result()
     return out
 
 

@@ -39,6 +39,11 @@ def asked_state_folder(environ: Mapping[str, str] = os.environ, system: Path = P
     return system
 
 
+def engines_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where what TensorRT has built is kept: it can be made again, in minutes."""
+    return state_folder(environ) / "tensorrt"
+
+
 def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     given = environ.get(variable)
     base = Path(given) if given else Path(environ.get("HOME", str(Path.home()))) / fallback

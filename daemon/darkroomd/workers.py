@@ -208,6 +208,9 @@ def _begin(parent: int, inside: Walls | None) -> None:
 
 def _call(run: str, job: Job) -> Staged:
     """In the worker: only exceptions that the service can name without loading anything come back."""
+    if job.engine.threads:  # read once, when the core and libvips start their threads
+        for variable in ("RAYON_NUM_THREADS", "VIPS_CONCURRENCY"):
+            os.environ.setdefault(variable, str(job.engine.threads))
     module, _, function = run.partition(":")
     try:
         staged: Staged = getattr(importlib.import_module(module), function)(job)

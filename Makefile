@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench quality sheets pictures train wheel witnesses readers clean
+.PHONY: run test lint format bench quality sheets torture pictures train wheel witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -45,6 +45,10 @@ quality: $(VENV)/.ready-quality readers
 
 sheets: $(VENV)/.ready-quality readers
 	$(BIN)/python -m benchmarks.sheets
+
+# thousands of kills, power cuts and failing system calls; an hour, as root (mounts and loop devices of its own)
+torture: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.torture
 
 pictures: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.pictures
@@ -103,7 +107,7 @@ $(VENV)/.ready-quality: $(VENV)/.ready-dev
 
 # Debian packages that tests use as independent witnesses: installed where we may, else named. systemd-container boots the
 # machine in which the service is tested.
-WITNESSES := exiftool:libimage-exiftool-perl strace:strace systemd-nspawn:systemd-container
+WITNESSES := exiftool:libimage-exiftool-perl strace:strace systemd-nspawn:systemd-container mkfs.xfs:xfsprogs
 define as_root
 if [ "$$(id -u)" = 0 ]; then $(1); elif sudo -n true 2>/dev/null; then sudo $(1); else false; fi
 endef

@@ -589,3 +589,13 @@ def test_a_scale_alone_means_the_mode_that_enlarges(at_home: Path, monkeypatch: 
     refused = typed("enhance", at_home / "a.png", "--mode", "auto", "--scale", "2")
     assert refused.exit_code == 2
     assert "mode auto does not enlarge; modes that do: upscale" in refused.stderr
+
+
+def test_a_disk_that_fails_under_us_is_told_and_no_traceback(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_args: object) -> None:
+        raise OSError(5, "Input/output error", "modes.yaml")
+
+    monkeypatch.setattr("darkroomd.config.load", failing)
+    answer = typed("check")
+    assert answer.exit_code == 69
+    assert "cannot work here now: [Errno 5] Input/output error: 'modes.yaml'" in answer.stderr

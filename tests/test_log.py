@@ -62,3 +62,15 @@ def test_everything_goes_to_stderr_by_default(capsys: pytest.CaptureFixture[str]
 
 def test_ordinary_names_stay_as_they_are() -> None:
     assert printable("Ferien am Meer, größtes Bild.jpg") == "Ferien am Meer, größtes Bild.jpg"
+
+
+def test_a_log_whose_disk_is_full_or_that_nobody_reads_stops_nothing() -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    set_up("info", Full(), {})
+    structlog.get_logger().info("photo.done")

@@ -277,3 +277,18 @@ def test_a_picture_as_large_as_asked_is_a_copy_and_the_reason(tmp_path: Path, ou
     job = make_job(photo, out / "a.png", replace(LARGER, longest_side=96))
     assert staged(job) == photo.read_bytes()
     assert pipeline.run(job).verdict.reason == "as large as it is to become: 96×72"
+
+
+def test_damage_is_believed_when_it_is_seen_twice(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = pictures.write_png(tmp_path / "a.png", pictures.scene(32, 24))
+    networks.shipped(tmp_path / "models", monkeypatch, same=networks.identity())
+    answers = iter([Rejected("the PNG file is damaged")])
+    decoded = picture.decoded
+
+    def once(*args: Any) -> Any:
+        for error in answers:
+            raise error
+        return decoded(*args)
+
+    monkeypatch.setattr(pipeline, "decoded", once)
+    assert pipeline.run(make_job(source, out / "a.png", SAME)).verdict.status == "done"

@@ -1,5 +1,6 @@
 """The ledger keeps its promises over restarts, beside readers, with a damaged file and in any order of calls."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +34,9 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
+D1 = hashlib.sha256(b"good").hexdigest()
+
+
 @pytest.fixture
 def ledger(state: Path) -> Iterator[Ledger]:
     with Ledger.open(state, owner=True, now=NOW) as ledger:
@@ -57,7 +61,7 @@ def verdict(job: Job, status: Any = "done", reason: str | None = None) -> Verdic
     return Verdict(job.source, status, job.mode.name, reason=reason)
 
 
-def staged(claimed: Claimed, content: str = "c1", status: Any = "done", digest: str = "d1", size: int = 4) -> Staged:
+def staged(claimed: Claimed, content: str = "c1", status: Any = "done", digest: str = D1, size: int = 4) -> Staged:
     return Staged(claimed.job, content, verdict(claimed.job, status), claimed.job.temporary, digest, size)
 
 
@@ -73,7 +77,7 @@ def done(ledger: Ledger, job: Job, data: bytes = b"good", content: str = "c1", n
     assert ledger.staged(claimed.id, staged(claimed, content, size=len(data)), now) == "staged"
     if job.target.parent.is_dir():
         job.target.write_bytes(data)
-    ledger.finished(claimed.id, Written(job.target, "d1", len(data)), now)
+    ledger.finished(claimed.id, Written(job.target, hashlib.sha256(data).hexdigest(), len(data)), now)
     return claimed
 
 
@@ -195,6 +199,16 @@ def test_a_damaged_ledger_is_kept_aside_and_a_new_one_begun_with_a_note(
     with Ledger.open(state, owner=True, now=NOW + 9) as ledger:
         assert len(ledger.notes()) == 1
         assert ledger.counts() == {"done": 1}
+
+
+def test_a_disk_that_fails_once_is_not_taken_for_a_damaged_ledger(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger.open(state, owner=True, now=NOW) as ledger:
+        done(ledger, photo("a.jpg"))
+    answers = iter([False, True])
+    monkeypatch.setattr("darkroomd.ledger_file._makes_sense", lambda _path: next(answers))
+    with Ledger.open(state, owner=True, now=NOW) as ledger:
+        assert ledger.counts() == {"done": 1}
+        assert ledger.notes() == []
 
 
 def test_an_emptied_ledger_is_begun_anew_with_a_note(state: Path) -> None:
@@ -515,7 +529,7 @@ def test_a_photo_that_needed_nothing_ends_without_publishing_or_as_a_copy(ledger
     assert ledger.staged(claimed.id, replace(staged(claimed, status="unchanged"), temporary=None), NOW) == "unchanged"
     claimed = begun(ledger, photo("copy.jpg"))
     assert ledger.staged(claimed.id, staged(claimed, status="unchanged"), NOW) == "staged"
-    ledger.finished(claimed.id, Written(claimed.job.target, "d1", 4), NOW)
+    ledger.finished(claimed.id, Written(claimed.job.target, D1, 4), NOW)
     assert states(ledger) == {"skip.jpg": "unchanged", "copy.jpg": "unchanged"}
     assert {one.output for one in ledger.rows(["unchanged"], 9)} == {None, "/nowhere/copy.jpg"}
 
@@ -563,7 +577,7 @@ def test_the_result_of_a_newer_version_takes_the_place_of_the_old_one(tmp_path: 
     job = photo("a.jpg", target=tmp_path / "a.jpg")
     done(ledger, job)
     newer = begun(ledger, photo("a.jpg", version=2, target=job.target))
-    assert ledger.previous(newer.id) == Written(job.target, "d1", 4)
+    assert ledger.previous(newer.id) == Written(job.target, D1, 4)
     ledger.staged(newer.id, staged(newer, "c2", digest="d2", size=5), NOW)
     ledger.finished(newer.id, Written(job.target, "d2", 5), NOW)
     assert ledger.counts() == {"superseded": 1, "done": 1}
@@ -577,7 +591,7 @@ def test_only_our_own_result_for_the_same_photo_may_be_replaced(tmp_path: Path, 
     other = begun(ledger, photo("b.jpg", target=job.target))
     assert ledger.previous(other.id) is None
     ledger.staged(other.id, staged(other, "c2"), NOW)
-    ledger.finished(other.id, Written(job.target, "d1", 4), NOW)
+    ledger.finished(other.id, Written(job.target, D1, 4), NOW)
     again = begun(ledger, photo("a.jpg", version=3, target=job.target))
     assert ledger.previous(again.id) is None, "the name is the other photo's now"
 
@@ -591,7 +605,26 @@ def test_a_result_that_may_have_become_public_when_publishing_failed_can_be_repl
     assert ledger.postponed(claimed.id, "the folder could not be synced", NOW, NOW) == "retry"
     assert ledger.rows(["retry"], 1)[0].output is None
     (again,) = ledger.claim(NOW, 1)
-    assert ledger.previous(again.id) == Written(claimed.job.target, "d1", 4)
+    assert ledger.previous(again.id) == Written(claimed.job.target, D1, 4)
+
+
+def test_the_name_that_a_result_got_all_the_same_is_remembered(tmp_path: Path, ledger: Ledger) -> None:
+    claimed = begun(ledger, photo("a.jpg", target=tmp_path / "a.jpg"))
+    ledger.staged(claimed.id, staged(claimed), NOW)
+    (tmp_path / "a-2.jpg").write_bytes(b"good")
+    ledger.postponed(claimed.id, "the folder could not be synced", NOW, NOW, str(tmp_path / "a-2.jpg"))
+    (again,) = ledger.claim(NOW, 1)
+    assert ledger.previous(again.id) == Written(tmp_path / "a-2.jpg", D1, 4)
+
+
+def test_a_result_that_never_got_its_name_hides_no_earlier_one(tmp_path: Path, ledger: Ledger) -> None:
+    job = photo("a.jpg", target=tmp_path / "a.jpg")
+    done(ledger, job)
+    newer = begun(ledger, photo("a.jpg", version=2, target=job.target))
+    ledger.staged(newer.id, staged(newer, "c2", digest="d2", size=4), NOW)  # the same size, by chance
+    ledger.postponed(newer.id, "the disk is full", NOW, NOW)
+    (again,) = ledger.claim(NOW, 1)
+    assert ledger.previous(again.id) == Written(job.target, D1, 4)
 
 
 # Start-up

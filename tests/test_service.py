@@ -400,6 +400,53 @@ def test_a_ledger_on_a_full_disk_is_recovered_from(house: House, monkeypatch: py
     assert house.outcomes() == [("a.jpg", "done")]
 
 
+def test_a_worker_that_cannot_be_started_puts_the_photo_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.drop("a.jpg")
+
+    def none_left(*_args: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.workers, "submit", none_left)
+        house.look()
+    assert house.ledger.rows(("retry",), 1)[0].reason == "no worker can be started: Too many open files"
+    house.look()
+    assert house.outcomes() == [("a.jpg", "done")]
+
+
+def test_what_time_can_mend_never_ends_the_service(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.drop("a.jpg")
+
+    def failing(*_args: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(house.service._watcher, "health", failing)
+        seconds = house.service.step(house.now)
+    assert [entry["event"] for entry in log if entry["log_level"] == "error"] == ["service.hindered"]
+    for _ in range(30):
+        house.now += seconds
+        seconds = house.service.step(house.now)
+    assert house.outcomes() == [("a.jpg", "done")]
+
+
+def test_a_result_that_the_ledger_could_not_note_is_found_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    (house.outbox / "a.jpg").write_text("somebody else's")
+    house.drop("a.jpg")
+    house.service.step(0)
+
+    def full(*_args: object) -> None:
+        raise CannotWrite("the ledger cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.ledger, "finished", full)
+        house.service.step(3)
+    for now in range(20, 200, 5):
+        house.service.step(now)
+    assert house.results() == {"a.jpg": "somebody else's", "a-2.jpg": "better photo"}
+    assert house.ledger.counts() == {"done": 1}
+
+
 # Scanning
 
 

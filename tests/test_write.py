@@ -394,6 +394,59 @@ def test_publishing_that_fails_can_be_done_again_from_the_start(
     assert names(out) == ["photo.jpg"]
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_an_encoder_that_tells_of_the_disk_in_an_error_of_its_own_is_understood(
+    out: Path, original: Path, code: int
+) -> None:
+    def save(descriptor: int) -> None:
+        raise RuntimeError(f"unable to call pngsave_target\n  target: write error\nsystem error: {os.strerror(code)}\n")
+
+    with pytest.raises(CannotWrite, match=r"no space is left|quota|reports an error"):
+        write.stage(job_in(out, original), save)
+    assert names(out) == []
+
+
+def test_a_result_that_has_its_name_when_the_folder_cannot_be_synced_is_told_with_it(
+    out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (out / "photo.jpg").write_bytes(b"somebody else's")
+    job = job_in(out, original)
+    digest, size = write.stage(job, save)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(CannotWrite) as caught:
+            write.publish(job, digest, size, None)
+    assert caught.value.public == str(out / "photo-2.jpg")
+    again = published(job, Written(out / "photo-2.jpg", digest, size))
+    assert names(out) == ["photo-2.jpg", "photo.jpg"], "the second result replaces the first, and no third is made"
+    assert again.path == out / "photo-2.jpg"
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_name_that_is_taken(
+    out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = published(job_in(out, original))
+    job = job_in(out, original)
+    digest, size = write.stage(job, save)
+    opened = os.open
+
+    def fail(path: Any, *args: Any, **more: Any) -> int:
+        if path == "photo.jpg":
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        with pytest.raises(CannotWrite, match="reports an error"):
+            write.publish(job, digest, size, first)
+    assert published(job, first).path == first.path
+    assert names(out) == ["photo.jpg"]
+
+
 def test_shares_without_modes_or_folder_sync_will_do(
     out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

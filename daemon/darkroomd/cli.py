@@ -62,6 +62,11 @@ def exit_codes() -> Iterator[None]:
     except CannotWrite as error:
         click.echo(str(error), err=True)
         sys.exit(EXIT_CANNOT_WRITE)
+    except BrokenPipeError:  # nobody reads any more; click ends quietly
+        raise
+    except OSError as error:  # of our own files: the disk is failing, or no descriptor is free
+        click.echo(f"darkroomd cannot work here now: {error}", err=True)
+        sys.exit(EXIT_UNAVAILABLE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

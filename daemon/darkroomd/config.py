@@ -15,7 +15,7 @@ from string import Template
 from typing import Literal
 
 from darkroomd import marks, models, places, shape
-from darkroomd.errors import ConfigError
+from darkroomd.errors import ConfigError, Unavailable
 from darkroomd.job import Limits, Mode, Output
 from darkroomd.marks import Fault, Node, Place
 from darkroomd.overlap import Spot, below, enters, is_file, spot
@@ -116,7 +116,11 @@ def builtin_modes() -> dict[str, Mode]:
 def _described_modes() -> dict[str, Mode]:
     faults: list[Fault] = []
     file = places.shipped_folder() / "modes.yaml"
-    shipped = marks.read_text(file.read_text(encoding="utf-8"), Place(0, str(file), 1, 1), faults)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"{file}: {error.strerror}; reinstall darkroomd to get its modes back") from error
+    shipped = marks.read_text(text, Place(0, str(file), 1, 1), faults)
     if shipped is None:
         raise _refusal(faults)
     return {name: Mode.of({"name": name} | settings) for name, settings in shipped.plain().items()}

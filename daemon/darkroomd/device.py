@@ -124,7 +124,7 @@ def runtime_versions() -> dict[str, str]:
     for name in DISTRIBUTIONS:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:
+        except (PackageNotFoundError, OSError):  # OSError: the disk is failing, or no descriptor is free
             continue
     return found
 

@@ -33,7 +33,12 @@ class Retryable(Exception):
 
 
 class CannotWrite(Retryable):
-    """Retryable, and about the place where results go; the enhance command ends with its own exit code for it."""
+    """Retryable, and about the place where results go; the enhance command ends with its own exit code for it.
+
+    public: the name that a result has got all the same, although it is not known to be on the disk.
+    """
+
+    public: str | None = None
 
 
 class OutOfMemory(Retryable):

@@ -115,8 +115,11 @@ def _sound(path: Path, now: float) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         if _version(db, path) == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        # SQLite opens a file that it may not write for reading, without a word, and would never try again
+        db.execute("BEGIN IMMEDIATE")
         if note is not None:
             db.execute("INSERT INTO note VALUES (?, ?)", (now, note))
+        db.execute("COMMIT")
     except BaseException:
         db.close()
         raise
@@ -124,7 +127,18 @@ def _sound(path: Path, now: float) -> sqlite3.Connection:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether SQLite can make sense of the file. OperationalError when that cannot be told: no room, no permission."""
+    """Whether SQLite can make sense of the file. OperationalError or OSError when that cannot be told: no room, no
+    permission, a disk that fails. A read that failed looks like damage too: every byte is read before it is believed.
+    """
+    if _makes_sense(path):
+        return True
+    with path.open("rb") as file:
+        while file.read(1 << 20):
+            pass
+    return _makes_sense(path)
+
+
+def _makes_sense(path: Path) -> bool:
     db = _connected(path.absolute().as_uri())
     try:
         return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")

@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -31,9 +32,25 @@ def set_up(level: Level = "info", stream: TextIO | None = None, environ: Mapping
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Patient(stream))),
         cache_logger_on_first_use=False,
     )
+
+
+class _Patient:
+    """A stream that nobody reads any more, or whose disk is full, costs lines of the log and nothing else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: it was closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

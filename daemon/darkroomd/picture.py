@@ -254,8 +254,10 @@ def _png_size(descriptor: int) -> tuple[int, int]:
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
-def _refusal(error: Exception, form: str) -> Rejected:
+def _refusal(error: Exception, form: str) -> Rejected | Retryable:
     said = _short(error)
+    if "system error: " in str(error):  # of the disk, and not of the bytes on it
+        return Retryable(f"the file cannot be read: {said.removeprefix('system error: ')}")
     if any(words in said.lower() for words in ENDS_EARLY):
         return Incomplete(f"the {form.upper()} file ends too early ({said})")
     return Rejected(f"the {form.upper()} file is damaged ({said})")

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from darkroomd.enhance import at_size_of, device_of, enhanced, opening, steps_for
-from darkroomd.errors import BadResult, Retryable
+from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import guards
 from darkroomd.job import Findings, Format, Job, Picture, Staged, Step, Verdict
 from darkroomd.look import findings
@@ -39,7 +39,7 @@ def run(job: Job) -> Staged:
         if content == job.known_content:
             return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name), repeated=True)
         with opening(job.mode, job.engine), timer("decode"):
-            picture = decoded(descriptor, job.limits)
+            picture = _decoded_twice(descriptor, job)
         _still_the_same(job, descriptor)
         if ours := made_by_us(picture.tags.xmp):
             return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason=f"{OUR_OWN} ({ours})"))
@@ -66,6 +66,14 @@ def run(job: Job) -> Staged:
         return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps)))
     finally:
         os.close(descriptor)
+
+
+def _decoded_twice(descriptor: int, job: Job) -> Picture:
+    """A refusal is for good, and a read that failed in this moment can look like damage: believed the second time."""
+    try:
+        return decoded(descriptor, job.limits)
+    except Rejected:
+        return decoded(descriptor, job.limits)
 
 
 def _left_alone(job: Job, content: str, verdict: Verdict, picture: Picture, descriptor: int, timer: "Timer") -> Staged:

@@ -7,6 +7,7 @@ needs four. CannotWrite means that it could not be, and that nothing changed. Ho
 damaged is in ledger_file.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -15,9 +16,10 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
+from functools import wraps
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from darkroomd.errors import CannotWrite, Changed, Conflict, Retryable
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Verdict, Written
@@ -46,6 +48,8 @@ MOST_ATTEMPTS = 3
 LONGEST_DELAY_SECONDS = 3600.0
 
 Settings = TypeVar("Settings", Mode, Output, Limits, Engine)
+Answer = TypeVar("Answer")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +98,31 @@ def asked_again(folder: Path, paths: Sequence[Path] | None, now: float) -> int:
     db = opened_by_visitor(folder)
     if db is None:
         return 0
-    with Ledger(db, "", None, folder) as ledger:
+    with Ledger(db, "", None) as ledger:
         return ledger.again(paths, now)
+
+
+def _told(method: Callable[P, Answer]) -> Callable[P, Answer]:
+    """CannotWrite for whatever SQLite says of its disk, also while it reads; its other errors are bugs of ours."""
+
+    @wraps(method)
+    def told(*args: P.args, **kwargs: P.kwargs) -> Answer:
+        try:
+            return method(*args, **kwargs)
+        except sqlite3.DatabaseError as error:
+            if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
+                raise
+            raise CannotWrite(f"the ledger cannot be used: {error}") from error
+
+    return told
 
 
 class Ledger:
     """One state folder's ledger. One process owns it and uses it from one thread; any number may read beside it."""
 
-    def __init__(self, db: sqlite3.Connection, instance: str, lock: int | None, folder: Path) -> None:
+    def __init__(self, db: sqlite3.Connection, instance: str, lock: int | None) -> None:
         self.instance = instance
         self._db = db
-        self._folder = folder
         self._lock = lock
         self._turn = 0
         self._last_turn: dict[bytes, int] = {}
@@ -120,8 +138,8 @@ class Ledger:
         child would keep it.
         """
         if owner:
-            return Ledger(*opened_by_owner(folder, now), folder)
-        return Ledger(opened_by_reader(folder), "", None, folder)
+            return Ledger(*opened_by_owner(folder, now))
+        return Ledger(opened_by_reader(folder), "", None)
 
     def close(self) -> None:
         """Let go of the file, then of the lock."""
@@ -136,6 +154,7 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @_told
     def changed_by_others(self) -> bool:
         """Whether another process wrote since this was last asked: someone wants photos done again."""
         version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
@@ -145,6 +164,7 @@ class Ledger:
 
     # What is to be done
 
+    @_told
     def unknown(
         self, settled: Iterable[Settled], recipe_of: Callable[[Settled], str], redo: bool = False
     ) -> list[Settled]:
@@ -167,6 +187,7 @@ class Ledger:
             needed.append(one)
         return needed
 
+    @_told
     def take_in(self, jobs: Sequence[Job], now: float) -> None:
         """All of the jobs are pending, in this order. Older rows of the same sources that have no result are
         superseded; one that runs keeps running, and its answer will be dropped."""
@@ -188,6 +209,7 @@ class Ledger:
                 db.execute(supersede, (now, paths[1]))
                 db.execute(insert, (*paths, output_root, *seen, job.recipe, settings[chosen], now, now))
 
+    @_told
     def claim(self, now: float, limit: int) -> list[Claimed]:
         """Up to `limit` jobs that are due, the oldest first and the watched folders in turn; their attempts are
         counted on the disk before anybody decodes a byte. Photos that waited in vain to become complete fail here.
@@ -205,6 +227,7 @@ class Ledger:
                 )
         return [Claimed(row["id"], row["attempt"] + 1, self._claimed_job(row)) for row in rows]
 
+    @_told
     def release(self, ids: Iterable[int], now: float) -> None:
         """Attempts that we broke off ourselves are not held against their photos: pending again. Others are let be."""
         for id in ids:
@@ -213,6 +236,7 @@ class Ledger:
 
     # What became of an attempt
 
+    @_told
     def staged(self, id: int, staged: Staged, now: float) -> State:
         """A worker's result is known. What is to happen with it is the state that the row has now:
 
@@ -242,10 +266,11 @@ class Ledger:
             told |= {"temporary": os.fsencode(staged.temporary), "digest": staged.digest, "size": staged.size}
             return self._move(id, "running", "staged", now, **told)
 
+    @_told
     def previous(self, id: int) -> Written | None:
-        """Our latest result for the same photo in the same folder, as far as its size tells: publish may replace it.
+        """Our latest result for the same photo in the same folder that is there unchanged: publish may replace it.
 
-        None when another photo has had that name since.
+        None when another photo has had that name since. Retryable when the disk does not tell.
         """
         row = self._row(id)
         folder = row["target"].rpartition(b"/")[0]
@@ -255,7 +280,9 @@ class Ledger:
             (row["source"],),
         )
         for old in earlier:
-            if old["output"].rpartition(b"/")[0] == folder and _is_there(old["output"], old["output_size"]):
+            if old["output"].rpartition(b"/")[0] != folder:
+                continue
+            if _has(old["output"], old["output_size"], old["output_digest"]):
                 other = self._db.execute(
                     "SELECT 1 FROM job WHERE output = ? AND source != ? AND id > ?",
                     (old["output"], old["source"], old["id"]),
@@ -264,6 +291,7 @@ class Ledger:
                     return Written(Path(os.fsdecode(old["output"])), old["output_digest"], old["output_size"])
         return None
 
+    @_told
     def finished(self, id: int, written: Written, now: float) -> None:
         """A staged result is public. Earlier results of the same photo for the same target no longer count."""
         with self._writing():
@@ -282,17 +310,23 @@ class Ledger:
                 verdict=json.dumps(verdict),
             )
 
-    def postponed(self, id: int, reason: str, until: float, now: float) -> State:
-        """Time must act, or nothing that is the photo's fault: due again at `until`; not one of the three attempts."""
+    @_told
+    def postponed(self, id: int, reason: str, until: float, now: float, public: str | None = None) -> State:
+        """Time must act, or nothing that is the photo's fault: due again at `until`; not one of the three attempts.
+
+        public: the name that the staged result has all the same.
+        """
         with self._writing():
             origin = self._row(id, "running", "staged")["state"]
-            return self._move(id, origin, "retry", now, reason, due_at=until)
+            return self._move(id, origin, "retry", now, reason, public=public, due_at=until)
 
+    @_told
     def waiting(self, id: int, reason: str, until: float, now: float, verdict: Verdict | None = None) -> State:
         """The file may still be arriving: it comes again when it changes, and fails for `reason` at `until`."""
         with self._writing():
             return self._move(id, "running", "waiting", now, reason, due_at=until, verdict=verdict and _json(verdict))
 
+    @_told
     def rejected(self, id: int, verdict: Verdict, now: float) -> State:
         """These bytes will never become a picture here: refused or failed, as the verdict says."""
         if verdict.status not in ("refused", "failed"):
@@ -300,11 +334,13 @@ class Ledger:
         with self._writing():
             return self._move(id, "running", verdict.status, now, verdict.reason, verdict=_json(verdict))
 
+    @_told
     def set_aside(self, id: int, state: Literal["conflict", "superseded", "skipped"], reason: str, now: float) -> State:
         """Ended without a result: its name is taken, the file changed or vanished, or no rule wants it any more."""
         with self._writing():
             return self._move(id, self._row(id, "running", "staged", *WAITING)["state"], state, now, reason)
 
+    @_told
     def worker_died(self, id: int, reason: str, now: float) -> State:
         """No answer came. retry, later and later; quarantined at the third time, counted over restarts."""
         with self._writing():
@@ -316,6 +352,7 @@ class Ledger:
 
     # Start-up, and a person's wish
 
+    @_told
     def heal(self, now: float, publish: Callable[[Job, str, int, Written | None], Written]) -> Healed:
         """Put right what an earlier run left, before anything is claimed. Afterwards nothing is running or staged.
 
@@ -333,8 +370,9 @@ class Ledger:
             except Changed as error:
                 became.append(self.set_aside(row["id"], "superseded", str(error), now))
             except Retryable as error:
+                public = getattr(error, "public", None)
                 with self._writing():
-                    became.append(self._move(row["id"], "staged", "pending", now, str(error)))
+                    became.append(self._move(row["id"], "staged", "pending", now, str(error), public=public))
             else:
                 self.finished(row["id"], written, now)
                 became.append("done")
@@ -354,6 +392,7 @@ class Ledger:
             self._sweep(),
         )
 
+    @_told
     def again(self, paths: Sequence[Path] | None, now: float) -> int:
         """How many photos will be done again when their folders are next looked at, with the settings of that time.
 
@@ -372,10 +411,12 @@ class Ledger:
 
     # What a person asks
 
+    @_told
     def counts(self) -> dict[str, int]:
         """How many photos are in each state that any is in."""
         return dict(self._db.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall())
 
+    @_told
     def rows(self, states: Sequence[State], limit: int) -> list[Entry]:
         """Photos in any of the states, those that changed last first."""
         marks = ", ".join("?" * len(states))
@@ -394,11 +435,13 @@ class Ledger:
             for row in found
         ]
 
+    @_told
     def finished_since(self, since: float) -> int:
         """How many photos were done, or found to need nothing, from `since` on."""
         find = f"SELECT count(*) FROM job WHERE state IN {FINISHED} AND changed_at >= ?"
         return int(self._db.execute(find, (since,)).fetchone()[0])
 
+    @_told
     def verdict_of(self, path: Path) -> dict[str, Any] | None:
         """What is known of a photo: its verdict, whose `status` is the state it has now; None for one never seen."""
         row = self._db.execute(
@@ -409,6 +452,7 @@ class Ledger:
         verdict: dict[str, Any] = json.loads(row["verdict"] or '{"output": null}')
         return {"source": str(path)} | verdict | {"status": row["state"], "reason": row["reason"]}
 
+    @_told
     def notes(self) -> list[tuple[float, str]]:
         """What happened to the ledger itself, with its time, oldest first."""
         return [(row["at"], row["text"]) for row in self._db.execute("SELECT at, text FROM note ORDER BY rowid")]
@@ -425,10 +469,8 @@ class Ledger:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
             self._db.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             self._db.rollback()
-            if isinstance(error, sqlite3.OperationalError):
-                raise CannotWrite(f"the ledger in {self._folder} cannot be written: {error}") from error
             raise
 
     def _row(self, id: int, *states: State) -> sqlite3.Row:
@@ -447,6 +489,7 @@ class Ledger:
         reason: str | None = None,
         *,
         answered: bool = True,
+        public: str | None = None,
         **values: Any,
     ) -> State:
         """Give the row its next state; superseded instead, when a newer row of the same photo took over meanwhile."""
@@ -460,7 +503,8 @@ class Ledger:
                 values["unanswered"] = row["unanswered"] - 1
             if origin == "staged" and state in WAITING:
                 # It may have become public all the same: remembered, so that the next result may replace it.
-                values |= {"output": row["target"], "output_digest": row["digest"], "output_size": row["size"]}
+                name = row["target"] if public is None else os.fsencode(public)
+                values |= {"output": name, "output_digest": row["digest"], "output_size": row["size"]}
             changes = ", ".join(f"{name} = ?" for name in values)
             db.execute(f"UPDATE job SET {changes} WHERE id = ?", (*values.values(), id))
         return state
@@ -510,7 +554,9 @@ class Ledger:
             f"WHERE source = ? AND recipe = ? AND target = ? AND state IN {FINISHED} ORDER BY id DESC LIMIT 1",
             (row["source"], row["recipe"], row["target"]),
         ).fetchone()
-        there = known is not None and (known["output"] is None or _is_there(known["output"], known["output_size"]))
+        there = False
+        with suppress(Retryable):  # then it is enhanced anew, which is never wrong
+            there = known is not None and (known["output"] is None or _is_there(known["output"], known["output_size"]))
         name = f".darkroomd-{self.instance}-{row['id']}-{row['attempt'] + 1}.part"
         return replace(job, temporary=job.target.parent / name, known_content=known["content"] if there else None)
 
@@ -558,11 +604,27 @@ class Ledger:
 
 
 def _is_there(path: bytes, size: int | None) -> bool:
+    """Whether a file has this name and size. Retryable when that cannot be told: to be missing is something else."""
     try:
         facts = os.lstat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise Retryable(f"{os.fsdecode(path)} cannot be looked at: {error.strerror}") from error
     return stat.S_ISREG(facts.st_mode) and facts.st_size == size
+
+
+def _has(path: bytes, size: int, digest: str) -> bool:
+    """Whether a file of this name has these bytes. Retryable as above; what we may not read is not ours."""
+    if not _is_there(path, size):
+        return False
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except PermissionError:
+        return False
+    except OSError as error:
+        raise Retryable(f"{os.fsdecode(path)} cannot be read: {error.strerror}") from error
 
 
 def _same_picture(twin: sqlite3.Row) -> str:

@@ -34,7 +34,7 @@ from darkroomd.errors import (
     Retryable,
     Unavailable,
 )
-from darkroomd.job import Job, Settled, Sighting, Skip, Staged, Status, Verdict
+from darkroomd.job import Job, Settled, Sighting, Skip, Staged, Status, Verdict, Written
 from darkroomd.plan import plan
 from darkroomd.record import Claimed, Ledger, delay_seconds
 from darkroomd.settle import Settling, fingerprint
@@ -101,7 +101,7 @@ class Service:
         self._running: dict[int, tuple[Claimed, Future[Staged]]] = {}
         # The one kind of queue that a signal handler may put something on.
         self._wake: SimpleQueue[str] = SimpleQueue()
-        self._stopping = self._reload_asked = self._is_last_look = False
+        self._stopping = self._reload_asked = self._is_last_look = self._recovered = False
         self._use(config, digests)
 
     def _use(self, config: Config, digests: Mapping[str, str]) -> None:
@@ -136,6 +136,21 @@ class Service:
         self._start_jobs(now)
         return self._seconds_until_next(now)
 
+    def step(self, now: float) -> float:
+        """As tick(), of a service that does not end: what time can mend is waited for, and then all is begun anew."""
+        try:
+            if not self._recovered:
+                self.recover()
+            return self.tick(now)
+        except CannotWrite as error:
+            log.error("ledger.cannot_write", reason=str(error), again_in_seconds=LEDGER_RETRY_SECONDS)
+        except OSError as error:  # no descriptor is free, or our own files' disk is failing
+            if error.errno not in _TRANSIENT:
+                raise
+            log.error("service.hindered", reason=str(error), again_in_seconds=LEDGER_RETRY_SECONDS)
+        self._recovered = False
+        return LEDGER_RETRY_SECONDS
+
     def recover(self) -> None:
         """As after a restart: what an earlier run left is put right, and everything is looked at anew."""
         self._workers.stop()
@@ -143,6 +158,7 @@ class Service:
         self._settling.forget()
         self._scan_due = -float("inf")
         healed = self._ledger.heal(self._wall(), write.publish)
+        self._recovered = True
         log.info("ledger.healed", **{name: getattr(healed, name) for name in healed.__slots__})
 
     def _note_sightings(self, now: float) -> None:
@@ -213,7 +229,11 @@ class Service:
             for one in claimed:
                 if self._still_there(one, now):
                     log.info("photo.started", source=one.job.source, job=one.id, attempt=one.attempt)
-                    future = self._workers.submit(one.job, now)
+                    try:
+                        future = self._workers.submit(one.job, now)
+                    except OSError as error:
+                        self._postpone(one, f"no worker can be started: {error.strerror}", delay_seconds(one.attempt))
+                        continue
                     self._running[one.id] = one, future
                     future.add_done_callback(lambda _future: self._wake.put("done"))
             self._collect(now)
@@ -241,29 +261,36 @@ class Service:
         for claimed, future in [pair for pair in self._running.values() if pair[1].done()]:
             del self._running[claimed.id]
             try:
-                self._publish(claimed, future.result())
+                staged = future.result()
+                written = self._published(claimed, staged)
             except Exception as error:
                 write.discard(claimed.job.temporary)
                 self._trouble(claimed, error, now)
+                continue
+            if written is not None:
+                # Not to be taken for trouble with the photo: it is public, and the next start finds it by its digest.
+                self._ledger.finished(claimed.id, written, self._wall())
+                verdict = replace(staged.verdict, output=written.path)
+                self._tell(verdict, f"photo.{verdict.status}", claimed)
 
-    def _publish(self, claimed: Claimed, staged: Staged) -> None:
+    def _published(self, claimed: Claimed, staged: Staged) -> Written | None:
+        """The result under its public name; None when there was nothing to publish, which is recorded and told."""
         job, verdict = claimed.job, staged.verdict
         if fingerprint(job.source) not in (None, job.fingerprint):
             raise Changed("changed while it was worked on")
         if verdict.status == "failed":  # the guards said no: there is no result, and these bytes count as no success
             self._ledger.rejected(claimed.id, verdict, self._wall())
             self._tell(verdict, "photo.failed", claimed)
-            return
+            return None
         state = self._ledger.staged(claimed.id, staged, self._wall())
         if state == "staged" and staged.digest is not None:
-            written = write.publish(staged.job, staged.digest, staged.size, self._ledger.previous(claimed.id))
-            self._ledger.finished(claimed.id, written, self._wall())
-            self._tell(replace(verdict, output=written.path), f"photo.{verdict.status}", claimed)
-        elif state in ("done", "unchanged"):
+            return write.publish(staged.job, staged.digest, staged.size, self._ledger.previous(claimed.id))
+        if state in ("done", "unchanged"):
             self._tell(verdict, f"photo.{state}", claimed)
         else:  # the ledger knows this very result already
             write.discard(staged.temporary)
             log.info(f"photo.{state}", source=job.source, job=claimed.id, reason="the same bytes as before")
+        return None
 
     def _trouble(self, claimed: Claimed, error: Exception, now: float) -> None:
         """Who must act decides. Every branch ends in one state of the ledger, and in one line of the log."""
@@ -297,7 +324,7 @@ class Service:
             case WorkerDied():
                 self._put_off("photo.worker_died", claimed, reason, delay_seconds(claimed.attempt))
             case Retryable():
-                self._postpone(claimed, reason, delay_seconds(claimed.attempt))
+                self._postpone(claimed, reason, delay_seconds(claimed.attempt), getattr(error, "public", None))
             case OSError() if error.errno in _TRANSIENT:
                 self._postpone(claimed, reason, delay_seconds(claimed.attempt))
             case _:
@@ -310,15 +337,16 @@ class Service:
             self._postpone(claimed, f"{claimed.job.root} is not there", OFFLINE_RETRY_SECONDS)
         else:
             self._set_aside(claimed, "superseded", "the file is gone")
+            self._settling.forget_one(claimed.job.source)
 
     def _set_aside(self, claimed: Claimed, state: Literal["conflict", "superseded"], reason: str) -> None:
         self._ledger.set_aside(claimed.id, state, reason, self._wall())
         if state == "superseded":
             log.info("photo.superseded", source=claimed.job.source, job=claimed.id, reason=reason)
 
-    def _postpone(self, claimed: Claimed, reason: str, seconds: float) -> None:
+    def _postpone(self, claimed: Claimed, reason: str, seconds: float, public: str | None = None) -> None:
         wall = self._wall()
-        self._ledger.postponed(claimed.id, reason, wall + seconds, wall)
+        self._ledger.postponed(claimed.id, reason, wall + seconds, wall, public)
         self._put_off("photo.postponed", claimed, reason, seconds)
 
     def _put_off(self, event: str, claimed: Claimed, reason: str, seconds: float) -> None:
@@ -350,19 +378,12 @@ class Service:
         """Until SIGTERM or SIGINT: the exit code. The picture in work is abandoned and its job put back."""
         with self._serving():
             self._watcher.start()
-            recovered = ready = False
+            ready = False
             while not self._stopping:
-                try:
-                    if not recovered:
-                        self.recover()
-                        recovered = True
-                    seconds = self.tick(self._clock())
-                    if not ready:  # the first scan has begun; photos are served however long it takes
-                        self._systemd.ready()
-                        ready = True
-                except CannotWrite as error:
-                    log.error("ledger.cannot_write", reason=str(error), again_in_seconds=LEDGER_RETRY_SECONDS)
-                    recovered, seconds = False, LEDGER_RETRY_SECONDS
+                seconds = self.step(self._clock())
+                if not ready and self._recovered:  # the first scan has begun; photos are served however long it takes
+                    self._systemd.ready()
+                    ready = True
                 self._wait(seconds)
                 if self._reload_asked:
                     self._reload_asked = False

@@ -78,6 +78,10 @@ class Settling:
         """Files that are quiet and yet empty, or without a written end."""
         return [moving.sighting.path for moving in self._moving.values() if moving.stalled]
 
+    def forget_one(self, path: Path) -> None:
+        """The same for one file that could not be found, which need not mean that it is gone."""
+        self._handed.pop(os.fspath(path), None)
+
     def forget(self) -> None:
         """Everything is handed out again when it is next seen: for a new config, a returned disk, a full check."""
         self._handed.clear()

@@ -11,6 +11,7 @@ import fnmatch
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -258,7 +259,10 @@ def _identity(root: Path) -> tuple[int, int] | None:
 
 def _far_file_system(path: Path, mountinfo: str | None = None) -> str | None:
     """The kind of a network or FUSE file system that holds the path; None for a local one."""
-    lines = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    try:
+        lines = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    except OSError:
+        return None
     best, kind = -1, ""
     for line in lines.splitlines():
         fields, _, rest = line.partition(" - ")
@@ -283,9 +287,13 @@ def _limit(name: str) -> int:
 
 
 def _watches() -> int:
-    """How many folders the kernel really watches for this process."""
+    """How many folders the kernel really watches for this process; all of them where it does not tell."""
     count = 0
-    for descriptor in Path("/proc/self/fd").iterdir():
+    try:
+        descriptors = list(Path("/proc/self/fd").iterdir())
+    except OSError:
+        return sys.maxsize
+    for descriptor in descriptors:
         with contextlib.suppress(OSError):
             if descriptor.readlink().name == "anon_inode:inotify":
                 text = Path("/proc/self/fdinfo", descriptor.name).read_text()

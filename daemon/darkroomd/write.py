@@ -25,6 +25,11 @@ NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EI
 # some shares cannot sync a folder and say so; a disk that fails says EIO
 NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
 
+# what opening a name says that has no file of ours: none, a link, a pipe or device, somebody else's
+NOT_OURS = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM, errno.EISDIR)
+# what a disk may say of a write
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG, errno.ENOMEM)
+
 WORDS = {
     errno.ENOSPC: "no space is left in {folder}",
     errno.EDQUOT: "the quota for {folder} is used up",
@@ -45,7 +50,7 @@ def stage(job: Job, save: Callable[[int], None], spare_bytes: int = SPARE_BYTES)
     `save` writes the picture to the descriptor it is given. Missing folders of the target are made. What was staged
     and the new folders are on the disk when this returns. CannotWrite, with nothing left behind, when the place has
     less room than the original needs plus `spare_bytes`, or says no; what `save` raises goes through, except that it
-    is CannotWrite when the disk turns out to be full (an encoder's own error does not tell).
+    is CannotWrite when it tells of the disk, or the disk turns out to be full (not every encoder's error tells).
     """
     if job.temporary is None:
         raise ValueError("a job is staged after it was claimed: it has no temporary name yet")
@@ -64,10 +69,12 @@ def stage(job: Job, save: Callable[[int], None], spare_bytes: int = SPARE_BYTES)
             finally:
                 os.close(descriptor)
         except BaseException as error:
-            full = isinstance(error, Exception) and _free_bytes(at) < spare_bytes // 4
+            code = _disk_error(error)
+            if code is None and isinstance(error, Exception) and _free_bytes(at) < spare_bytes // 4:
+                code = errno.ENOSPC
             _unlink(at, job.temporary.name)
-            if full and not isinstance(error, OSError):
-                raise OSError(errno.ENOSPC, str(error)) from error
+            if code is not None and not isinstance(error, OSError):
+                raise OSError(code, str(error)) from error
             raise
 
 
@@ -95,7 +102,12 @@ def publish(job: Job, digest: str, size: int, previous: Written | None) -> Writt
                 name = _put(at, job.temporary.name, job, previous)
         finally:
             _unlink(at, job.temporary.name)
-        _sync_folder(at)
+        try:
+            _sync_folder(at)
+        except OSError as error:
+            told = CannotWrite(_words(error, job.target.parent))
+            told.public = os.fspath(job.target.parent / name)
+            raise told from error
     return Written(job.target.parent / name, digest, size)
 
 
@@ -111,8 +123,12 @@ def _in_words(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        words = WORDS.get(error.errno or 0, "{folder} cannot be written: " + (error.strerror or str(error)))
-        raise CannotWrite(words.format(folder=folder)) from error
+        raise CannotWrite(_words(error, folder)) from error
+
+
+def _words(error: OSError, folder: Path) -> str:
+    words = WORDS.get(error.errno or 0, "{folder} cannot be written: " + (error.strerror or str(error)))
+    return words.format(folder=folder)
 
 
 @contextmanager
@@ -156,6 +172,11 @@ def _free_bytes(at: int) -> int:
     return 1 << 62
 
 
+def _disk_error(error: BaseException) -> int | None:
+    """The errno that an encoder met and tells of in an error of its own class, with the system's words in it."""
+    return next((code for code in DISK_ERRORS if os.strerror(code) in str(error)), None)
+
+
 def _digest(descriptor: int) -> str:
     os.lseek(descriptor, 0, os.SEEK_SET)
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
@@ -163,10 +184,15 @@ def _digest(descriptor: int) -> str:
 
 
 def _holds(at: int, name: str, digest: str, size: int) -> bool:
-    """Whether a regular file of this name has these bytes; a link, a pipe or nothing at all does not."""
+    """Whether a regular file of this name has these bytes; a link, a pipe or nothing at all does not.
+
+    Nor does one that we may not read. Any other error is the disk's, and says nothing about the bytes: raised.
+    """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
-    except OSError:
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
         return False
     try:
         facts = os.fstat(descriptor)

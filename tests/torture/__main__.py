@@ -1,0 +1,168 @@
+"""`make torture`: every campaign, thousands of trials, into benchmarks/RESULTS.md. With --short: a minute of each.
+
+Exit code 0: nothing went wrong that must not, and what is left out on purpose was missed. 1: it did. 77: not possible
+here, with the reason.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process that forks has no threads
+
+import click
+import numpy.ma
+import onnxruntime
+import pyvips
+
+import darkroomd.pipeline
+from tests.torture.campaign import Campaign, Tally
+from tests.torture.disk import NotHere, room_of_ones_own
+from tests.torture.harm import can_trace
+from tests.torture.house import PIPELINES, STORIES
+from tests.torture.processes import Processes
+
+LOADED = (numpy.ma, onnxruntime, pyvips, darkroomd.pipeline)  # once, here, and not in each of the thousands of children
+SKIPPED = 77
+
+KINDS = ("ext4", "xfs")
+LAYOUTS = ("one disk", "two disks, both are cut", "two disks, the results' is cut")
+Tried = Sequence[tuple[str, str]]
+TRIED = list(product(STORIES, PIPELINES))
+SOME = [("first time", "true"), ("made again", "random")]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of the report. missed: a sync was left out, so something must go wrong."""
+
+    name: str
+    tally: Tally
+    missed: bool = False
+
+    @property
+    def good(self) -> bool:
+        return self.tally.trials > 0 and bool(self.tally.wrong) == self.missed
+
+
+def kills(campaign: Campaign, trials: int, tried: Tried) -> Iterator[Part]:
+    """A third of them in system calls, where SQLite's own are."""
+    each = -(-trials // len(tried))
+    in_calls = each // 3 if can_trace() else 0
+    before, inside = Tally(), Tally()
+    for story, pipeline in tried:
+        before += campaign.kills_before_calls(story, pipeline, each - in_calls)
+        if in_calls:
+            inside += campaign.kills_in_system_calls(story, pipeline, in_calls)
+    yield Part("killed before a call of its own", before)
+    if in_calls:
+        yield Part("killed inside a system call", inside)
+
+
+def cuts(campaign: Campaign, trials: int, tried: Tried) -> Iterator[Part]:
+    rounds = list(product(KINDS, LAYOUTS))
+    each = -(-trials // len(rounds) // len(tried))
+    for kind, layout in rounds:
+        tally = Tally()
+        for story, pipeline in tried:
+            tally += campaign.cuts(kind, layout, story, pipeline, each)
+        yield Part(f"power cut, {kind}, {layout}", tally)
+    for kind in KINDS:
+        for without, layout in (("files", LAYOUTS[0]), ("folders", LAYOUTS[2])):
+            tally = campaign.cuts(kind, layout, "first time", "true", max(5, trials // 20), without)
+            yield Part(f"power cut, {kind}, {layout}, {without} not synced", tally, missed=True)
+
+
+def errors(campaign: Campaign, trials: int, tried: Tried) -> Iterator[Part]:
+    if not can_trace():
+        raise NotHere("making system calls fail needs strace")
+    disks = max(2, trials // 40)
+    each = -(-(trials - 2 * disks) // len(tried))
+    tally = Tally()
+    for story, pipeline in tried:
+        tally += campaign.errors(story, pipeline, each)
+    yield Part("a system call fails, once or from then on", tally)
+    yield Part("a full disk for results and ledger (tmpfs of 2 MB)", campaign.full_disks(disks))
+    yield Part("a disk that becomes read-only", campaign.read_only_disks(disks))
+
+
+def daemon(campaign: Campaign, trials: int, tried: Tried) -> Iterator[Part]:
+    for victim in ("service", "worker"):
+        tally = Processes(campaign, victim).kills(trials // 2)
+        yield Part(f"the {victim} of the whole program killed at random", tally)
+
+
+# what is done, how often, and how often in the short run
+CAMPAIGNS = {
+    "kills": (kills, 2100, 12),
+    "daemon": (daemon, 100, 2),
+    "cuts": (cuts, 1020, 12),
+    "errors": (errors, 2200, 12),
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(CAMPAIGNS)))
+@click.option("--short", is_flag=True, help="A few trials of each, and nothing is written.")
+@click.option("--seed", default=1, show_default=True)
+def main(names: tuple[str, ...], short: bool, seed: int) -> None:
+    good = True
+    try:
+        room = room_of_ones_own()
+    except NotHere as reason:
+        click.echo(f"skipped: {reason}")
+        sys.exit(SKIPPED)
+    try:
+        campaign = Campaign(room, seed)
+        for name in names or CAMPAIGNS:
+            act, long_trials, short_trials = CAMPAIGNS[name]
+            began = time.monotonic()
+            parts = []
+            for part in act(campaign, *((short_trials, SOME) if short else (long_trials, TRIED))):
+                parts.append(part)
+                good &= part.good
+                facts = {"part": part.name, "trials": part.tally.trials, "wrong": len(part.tally.wrong)}
+                click.echo(json.dumps(facts | {"good": part.good, "moments": part.tally.moments}))
+                for fault in part.tally.wrong[: 0 if part.missed else 40]:
+                    click.echo(f"    {fault}", err=True)
+            if not short:
+                report(name, parts, time.monotonic() - began, seed)
+    except NotHere as reason:
+        click.echo(f"skipped: {reason}")
+        sys.exit(SKIPPED)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)  # what is in it; the folder itself is a mount, which ends with us
+    sys.exit(0 if good else 1)
+
+
+def report(name: str, parts: list[Part], seconds: float, seed: int) -> None:
+    from benchmarks.results import machine, rewrite, table
+
+    rows = [
+        [
+            part.name,
+            str(part.tally.trials),
+            str(len(part.tally.wrong)),
+            "must be caught" if part.missed else "must be 0",
+        ]
+        for part in parts
+    ]
+    moments = sum((part.tally.moments for part in parts if not part.missed), start=Tally().moments)
+    struck = ", ".join(f"{count} × {moment}" for moment, count in moments.most_common())
+    trials = sum(part.tally.trials for part in parts if not part.missed)
+    wrong = sum(len(part.tally.wrong) for part in parts if not part.missed)
+    text = (
+        f"{machine()}. `make torture`, seed {seed}: {trials} trials, {wrong} violations, {seconds / 60:.0f} minutes. "
+        "After each: every original as it was, nothing half-made under a public name; after the next start: each photo "
+        f"done exactly once, no temporary left.\n\nIt struck: {struck}.\n\n"
+    )
+    rewrite(f"Torture: {name}", text + table(["what", "trials", "violations", "must be"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""A short run of `make torture`, in a process of its own: nothing that goes wrong in there comes back into here."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.command import TREE
+from tests.torture.house import png
+from tests.torture.processes import is_whole_png
+
+SKIPPED = 77
+
+
+@pytest.mark.parametrize("name", ["kills", "daemon", "cuts", "errors"])
+def test_whatever_happens_no_photo_is_lost_half_written_or_done_twice(name: str) -> None:
+    """And what is left out on purpose, a sync of the file or of its folder, is missed."""
+    words = [sys.executable, "-m", "tests.torture", name, "--short"]
+    done = subprocess.run(words, cwd=TREE.parent, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode == SKIPPED:
+        pytest.skip(done.stdout.strip().splitlines()[-1])
+    parts = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert parts
+    for part in parts:
+        assert part["trials"] > 0, part
+        assert bool(part["wrong"]) == ("not synced" in part["part"]), part
+
+
+def test_half_of_a_picture_is_known_for_one() -> None:
+    whole = png(1)
+    assert is_whole_png(whole)
+    assert not any(is_whole_png(whole[:at]) for at in range(8, len(whole)))
+    assert not is_whole_png(whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])

@@ -23,12 +23,13 @@ STAGES = ("picture", "look", "enhance", "guard", "save", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config confine device doctor errors install job log models places record say service status"
+    "cli": "by_hand config confine device doctor errors install job log metrics models places record say service status"
     " workers",
     "by_hand": "config device enhance errors job look models picture pipeline plan save settle watch write",
     "doctor": "_core config confine device errors job models picture",
     "install": "config errors places",
     "status": "config record",
+    "metrics": "config errors job record systemd",
     "say": "job log",
     # the service's own process, which stays small
     "service": "config device errors job plan record settle systemd watch workers write",
@@ -89,6 +90,7 @@ KNOWN_IN = {
     "pydantic": "shape",
     "pydantic_core": "shape",
     "structlog": "log service",
+    "prometheus_client": "metrics",
     "click": "cli",
     "rich": "cli",
     "yaml": "marks models",

@@ -165,6 +165,28 @@ def test_stopping_is_quick_and_puts_the_photo_in_work_back(service: Container) -
     service.run("rm", f"{INBOX}/large.jpg")
 
 
+def test_figures_are_given_at_a_socket_and_in_private_no_photo_is_named(service: Container) -> None:
+    quick = service.file(QUICK)
+    before = quick.read_text()
+    quick.write_text("service: {settle_seconds: 0.2, metrics: /run/darkroomd/metrics.sock, privacy: true}\n")
+    service.run("systemctl", "restart", "darkroomd")
+    told_before = len(service.journal())
+    drop(service, "secret.jpg", seed=9)
+    done(service, "secret.jpg")
+    ask = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/darkroomd/metrics.sock')\n"
+        "s.sendall(b'GET /%s HTTP/1.0\\r\\n\\r\\n'); print(s.makefile().read())"
+    )
+    until(lambda: "photo.done" in service.journal()[told_before:], "the event")
+    figures = service.run("/opt/darkroomd/bin/python", "-c", ask % "metrics").stdout
+    assert re.search(r'darkroomd_verdicts_total{mode="auto",status="done"} 1.0', figures)
+    assert re.search(r'darkroomd_resident_bytes{process="workers"} [1-9]', figures)
+    assert "200 OK" in service.run("/opt/darkroomd/bin/python", "-c", ask % "readyz").stdout
+    assert "secret" not in figures + service.journal()[told_before:]
+    quick.write_text(before)
+    service.run("systemctl", "restart", "darkroomd")
+
+
 @pytest.mark.parametrize(
     "change",
     ["rm {photo}", "mv {photo} {photo}2", "touch {photo}", "chmod 777 {photo}", "ln {photo} {photo}2", "touch /etc/x"],

@@ -138,8 +138,10 @@ def parse(words: list[str]) -> None:
         if inner is None:
             raise click.UsageError(f"there is no command {words[0]}")
         command, words = inner, words[1:]
+    # click remembers the names of --help from whoever asked a command first
+    parent = None if command is cli.main else click.Context(cli.main, **cli.main.context_settings)
     with suppress(click.exceptions.Exit):  # --help and --version
-        command.make_context(command.name, list(words))
+        command.make_context(command.name, list(words), parent=parent)
 
 
 @pytest.fixture

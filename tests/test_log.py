@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from darkroomd.log import printable, set_up
+from darkroomd.log import printable, set_up, wants_colour
 
 
 class Terminal(io.StringIO):
@@ -74,3 +74,45 @@ def test_a_log_whose_disk_is_full_or_that_nobody_reads_stops_nothing() -> None:
 
     set_up("info", Full(), {})
     structlog.get_logger().info("photo.done")
+
+
+def test_in_private_a_photo_has_no_name_not_even_in_a_sentence() -> None:
+    stream = io.StringIO()
+    set_up("info", stream, {}, private=[Path("/home/anna/in"), Path("/home/anna/in/.out")])
+    structlog.get_logger().warning(
+        "photo.postponed",
+        source=Path("/home/anna/in/beach.jpg"),
+        target=Path("/home/anna/in/.out/beach.jpg"),
+        output=Path("/home/anna/in/.out/beach.jpg"),
+        job=7,
+        reason="no permission to write in /home/anna/in/.out/trip to Rome: try /home/anna/in/beach.jpg",
+    )
+    (told,) = map(json.loads, stream.getvalue().splitlines())
+    assert told.keys() == {"event", "level", "timestamp", "job", "reason"}
+    assert (told["job"], told["reason"]) == (7, "no permission to write in …: try …")
+
+
+def test_an_observer_hears_what_the_level_leaves_out() -> None:
+    stream, heard = io.StringIO(), list[str]()
+    set_up("error", stream, {}, observe=heard.append)
+    log = structlog.get_logger()
+    log.debug("photo.seen")
+    log.info("photo.done")
+    log.error("photo.failed")
+    assert heard == ["photo.done", "photo.failed"]
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["photo.failed"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal", "colour"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
+        ({"FORCE_COLOR": "1"}, False, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
+    ],
+)
+def test_colours_are_as_the_environment_wants_them(environ: dict[str, str], terminal: bool, colour: bool) -> None:
+    assert wants_colour(Terminal() if terminal else io.StringIO(), environ) is colour

@@ -75,29 +75,38 @@ def main() -> None:
     """Drop photos into folders, find better copies elsewhere. Originals are never touched."""
 
 
+def loudness(command: Callable[..., None]) -> Callable[..., None]:
+    """-v and -q, on a command that works through photos with the ledger."""
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Log what is normally left out, too.")
+    return verbose(
+        click.option("-q", "--quiet", is_flag=True, help="No line for each photo; log errors only.")(command)
+    )
+
+
 @main.command()
 @config_option
-@click.option("-v", "--verbose", is_flag=True, help="Log what is normally left out, too.")
-def run(config_path: Path | None, verbose: bool) -> None:
+@loudness
+def run(config_path: Path | None, verbose: bool, quiet: bool) -> None:
     """The service, in the foreground: watches the config's folders until it is told to stop (Ctrl-C, SIGTERM)."""
-    with exit_codes(), _service(config_path, verbose) as service:
+    with exit_codes(), _service(config_path, verbose, quiet, measured=True) as service:
         code = service.run_forever()
     sys.exit(code)
 
 
 @main.command()
 @config_option
-@click.option("-v", "--verbose", is_flag=True, help="Log what is normally left out, too.")
-def once(config_path: Path | None, verbose: bool) -> None:
+@loudness
+def once(config_path: Path | None, verbose: bool, quiet: bool) -> None:
     """Do everything that waits in the config's folders, then exit: 0 all well, 1 some failed, 75 some must wait."""
-    with exit_codes(), _service(config_path, verbose) as service:
+    with exit_codes(), _service(config_path, verbose, quiet) as service:
         summary = service.run_once()
     failed = any(summary.verdicts.get(status) for status in ("failed", "refused"))
     sys.exit(summary.exit_code or (EXIT_SOME_FAILED if failed else EXIT_TRY_AGAIN if summary.postponed else EXIT_DONE))
 
 
 @contextmanager
-def _service(config_path: Path | None, verbose: bool) -> Iterator[Any]:
+def _service(config_path: Path | None, verbose: bool, quiet: bool, measured: bool = False) -> Iterator[Any]:
+    """A service with its ledger and its workers. measured: with figures, where the config wants them."""
     from darkroomd import config, device, log, models
     from darkroomd.confine import walls
     from darkroomd.record import Ledger
@@ -107,18 +116,38 @@ def _service(config_path: Path | None, verbose: bool) -> Iterator[Any]:
     path = config_path or places.config_file()
     loaded, digests = config.load(path), models.digests()
     device.candidates(loaded.service.device)
-    log.set_up("debug" if verbose else "warning" if sys.stderr.isatty() else "info")
-    with Ledger.open(places.state_folder(), owner=True, now=time.time()) as ledger:
-        workers = Workers(1, WORK, idle_seconds=loaded.service.idle_minutes * 60, walls=walls)
+    settings, state = loaded.service, places.state_folder()
+    meters = None
+    if measured and settings.metrics != "none":
+        from darkroomd import metrics
+
+        meters = metrics.Meters()
+    folders = [one for folder in loaded.folders for one in (folder.watch, folder.output)]
+    log.set_up(
+        "debug" if verbose else "error" if quiet else "warning" if sys.stderr.isatty() else "info",
+        private=folders if settings.privacy and not verbose else None,
+        observe=meters.event if meters else None,
+    )
+    silent = quiet or settings.privacy or "JOURNAL_STREAM" in os.environ  # the journal has the event with its facts
+
+    def on_verdict(verdict: Any) -> None:
+        if meters:
+            meters.verdict(verdict)
+        if not silent:
+            _say_verdict(verdict)
+
+    with Ledger.open(state, owner=True, now=time.time()) as ledger:
+        workers = Workers(1, WORK, idle_seconds=settings.idle_minutes * 60, walls=walls)
         try:
-            yield Service(
-                loaded,
-                ledger,
-                workers,
-                digests,
-                reload=lambda: _reloaded(path),
-                on_verdict=_say_verdict,
-            )
+            service = Service(loaded, ledger, workers, digests, reload=lambda: _reloaded(path), on_verdict=on_verdict)
+            with (
+                nullcontext()
+                if meters is None
+                else metrics.served(
+                    settings.metrics, meters, metrics.State(state, loaded.folders, service.systemd), service.systemd
+                )
+            ):
+                yield service
         finally:
             workers.stop()
 
@@ -137,9 +166,8 @@ def _reloaded(path: Path) -> tuple[Any, Any]:
 def _say_verdict(verdict: Any) -> None:
     from darkroomd.say import verdict_line
 
-    if "JOURNAL_STREAM" not in os.environ:  # the journal already has the event with the same facts
-        with suppress(OSError):  # nobody reads it any more, or its disk is full: the photos do not care
-            click.echo(verdict_line(verdict))
+    with suppress(OSError):  # nobody reads it any more, or its disk is full: the photos do not care
+        click.echo(verdict_line(verdict))
 
 
 def _known_device(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:

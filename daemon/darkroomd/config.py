@@ -53,7 +53,8 @@ class Service:
 
     device: what computes, as job.DEVICE says. workers: processes, which share the cores; 0 for as many as the device
     needs. memory_limit_mb: of each, 0 for none. idle_minutes: after which a worker without photos ends. redo: whether
-    a photo whose settings changed waits for a command or is enhanced again.
+    a photo whose settings changed waits for a command or is enhanced again. metrics: `none`, `HOST:PORT` of this
+    machine, or the path of a socket. privacy: whether the log leaves photos' names out.
     """
 
     device: str = "auto"
@@ -63,6 +64,8 @@ class Service:
     memory_limit_mb: int = 0
     idle_minutes: float = 5.0
     redo: Literal["ask", "on-change"] = "ask"
+    metrics: str = "none"
+    privacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,11 @@ def _folder_faults(tree: Node, base: Path, environ: Mapping[str, str]) -> Iterat
             if is_file(path):
                 yield Fault(node.place, node.key, f"{marks.shown(str(path), 4096)} is a file: name a folder")
     yield from _overlaps(watches, outputs)
+    if (socket := tree.at(("service", "metrics"))) is not tree and str(socket.value).startswith(("/", "~", "$")):
+        try:
+            _expanded(str(socket.value), base, environ)
+        except ValueError as error:
+            yield Fault(socket.place, socket.key, str(error))
 
 
 def _overlaps(watches: list[tuple[Node, Spot]], outputs: list[tuple[Node, Spot]]) -> Iterator[Fault]:
@@ -313,9 +321,15 @@ def _build(
         folders=tuple(folders),
         modes=modes,
         output=Output(**written.output.model_dump(exclude_unset=True)),
-        service=Service(**written.service.model_dump(exclude_unset=True)),
+        service=_filled(Service(**written.service.model_dump(exclude_unset=True)), base, environ),
         limits=Limits(**written.limits.model_dump(exclude_unset=True)),
     )
+
+
+def _filled(service: Service, base: Path, environ: Mapping[str, str]) -> Service:
+    """With the path of the metrics' socket written out; $XDG_RUNTIME_DIR is where a user's sockets lie."""
+    is_path = service.metrics.startswith(("/", "~", "$"))
+    return replace(service, metrics=str(_expanded(service.metrics, base, environ))) if is_path else service
 
 
 def _resolved(name: str, own: Mapping[str, shape.Mode], builtin: Mapping[str, Mode]) -> Mode:

@@ -1,23 +1,38 @@
 """How the service speaks: coloured lines for a person at a terminal, one JSON object per line for a journal."""
 
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def set_up(level: Level = "info", stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
-    """Everything goes to stderr, because stdout belongs to data. NO_COLOR and TERM=dumb are honoured."""
+def set_up(
+    level: Level = "info",
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    private: Collection[Path] | None = None,
+    observe: Callable[[str], None] | None = None,
+) -> None:
+    """Everything goes to stderr, because stdout belongs to data. NO_COLOR, FORCE_COLOR and TERM=dumb are honoured.
+
+    private: folders whose photos are to have no name in the log; None: names are told. observe: gets the name of every
+    event from info on, also of those that are below the level and so not written.
+    """
     stream = sys.stderr if stream is None else stream
     person = stream.isatty()
-    colours = person and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    colours = wants_colour(stream, environ)
+    hide = [] if private is None else [_without_names(private)]
+    watch = [] if observe is None else [_observed(observe, LEVELS[level])]
     render: list[Any] = (
         # plain, because rich would print every local variable of every frame
         [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)]
@@ -26,12 +41,16 @@ def set_up(level: Level = "info", stream: TextIO | None = None, environ: Mapping
     )
     structlog.configure(
         processors=[
+            *watch,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if person else "iso", utc=not person),
+            *hide,
             one_line,
             *render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            LEVELS[level] if observe is None else min(LEVELS[level], LEVELS["info"])
+        ),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Patient(stream))),
         cache_logger_on_first_use=False,
     )
@@ -51,6 +70,38 @@ class _Patient:
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """NO_COLOR says no; FORCE_COLOR says yes, also to a file; else a terminal that is not dumb wants it."""
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or (stream.isatty() and environ.get("TERM") != "dumb")
+
+
+def _observed(observe: Callable[[str], None], least: int) -> Processor:
+    def processor(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        observe(str(event["event"]))
+        if LEVELS.get(method, least) < least:
+            raise structlog.DropEvent
+        return event
+
+    return processor
+
+
+def _without_names(folders: Collection[Path]) -> Processor:
+    """Photos go by the number of their job: their paths are left out, also where they stand inside a sentence."""
+    paths = "|".join(re.escape(str(folder)) for folder in sorted(folders, key=lambda path: -len(str(path)))) or "(?!)"
+    named = re.compile(rf"(?:{paths})(?:/[^:;,'\"\n]*)?")
+
+    def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {
+            key: named.sub("…", str(value)) if isinstance(value, str | os.PathLike) else value
+            for key, value in event.items()
+            if key not in ("source", "output", "target", "exc_info")
+        }
+
+    return processor
 
 
 def one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -417,6 +417,12 @@ class Ledger:
         return dict(self._db.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall())
 
     @_told
+    def counts_by_folder(self) -> list[tuple[str, str, int]]:
+        """(watched folder, state, how many photos)."""
+        found = self._db.execute("SELECT root, state, count(*) FROM job GROUP BY root, state")
+        return [(os.fsdecode(root), state, count) for root, state, count in found]
+
+    @_told
     def rows(self, states: Sequence[State], limit: int) -> list[Entry]:
         """Photos in any of the states, those that changed last first."""
         marks = ", ".join("?" * len(states))

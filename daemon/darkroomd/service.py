@@ -122,6 +122,11 @@ class Service:
         self._scan_due = self._poll_due = self._health_due = -float("inf")
         self._full_check_due = float("inf")
 
+    @property
+    def systemd(self) -> Systemd:
+        """What the service last said of itself."""
+        return self._systemd
+
     # One look
 
     def tick(self, now: float) -> float:

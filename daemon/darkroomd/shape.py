@@ -57,6 +57,11 @@ def _pattern(name: str) -> str:
 _Name = Annotated[str, _wants("text")]
 
 
+# on this machine only: whoever wants to be asked from elsewhere puts a proxy in front, which can also ask who it is
+_METRICS = r"^(none|(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}|[/~$].+)$"
+_METRICS_WORDS = "none, 127.0.0.1:PORT or the path of a socket, such as /run/darkroomd/metrics.sock"
+
+
 class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -115,6 +120,8 @@ class Service(Shape):
     memory_limit_mb: Annotated[int | None, Field(ge=256), _wants("auto or a whole number from 256 up", auto=0)] = None
     idle_minutes: Annotated[float | None, Field(gt=0, le=1440), _wants("a number above 0, up to 1440")] = None
     redo: Annotated[Literal["ask", "on-change"] | None, _wants("ask or on-change")] = None
+    metrics: Annotated[str | None, Field(pattern=_METRICS), _wants(_METRICS_WORDS)] = None
+    privacy: Annotated[bool | None, _wants("true or false")] = None
 
 
 class Limits(Shape):

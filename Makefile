@@ -65,7 +65,8 @@ train: .venv-train/.ready
 # against the old one), and the sdist that it was built from. An aarch64 wheel is the same with
 # TARGET=aarch64-unknown-linux-gnu, after `rustup target add` of it.
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
-wheel: .venv-wheel/.ready
+wheel: .venv-wheel/.ready $(VENV)/.ready
+	$(BIN)/darkroomd models fetch  # the wheel is for machines without network, too
 	rm -f dist/*.whl dist/*.tar.gz
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" maturin build --release --sdist --zig --compatibility manylinux_2_28 \
 	  --target $(TARGET) --out dist
@@ -85,6 +86,7 @@ $(VENV)/.ready: $(VENV)/bin/python pyproject.toml constraints.txt $(CORE)
 	$(BIN)/pip install --quiet maturin
 	$(BIN)/maturin develop --release --quiet --extras cpu
 	$(BIN)/pip install --quiet --no-deps scikit-image  # only for its pictures
+	@$(BIN)/darkroomd models fetch >/dev/null || echo "faces and text will not be found until: darkroomd models fetch"
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready

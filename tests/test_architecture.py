@@ -23,8 +23,8 @@ STAGES = ("picture", "look", "enhance", "guard", "save", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config confine device doctor errors install job log metrics models places record say service status"
-    " workers",
+    "cli": "by_hand config confine device doctor errors fetch install job log metrics models places record say"
+    " service status workers",
     "by_hand": "config device enhance errors job look models picture pipeline plan save settle watch write",
     "doctor": "_core config confine device errors job models picture",
     "install": "config errors places",
@@ -55,13 +55,19 @@ MAY_IMPORT = {
     "exif": "",
     "iptc": "",
     "xmp": "",
-    "look": "_core job",
-    "enhance": "_core device errors job models",
+    "look": "_core device faces job lines",
+    "enhance": "_core device errors grain job models regions",
     "guard": "_core job",
     "write": "errors job",
+    "faces": "_core device job",
+    "lines": "_core device job",
+    "regions": "job",
+    "grain": "_core",
     "models": "errors places",
     "device": "errors half job models places",
     "half": "errors",
+    # detectors of others
+    "fetch": "errors models places",
     # what a config says
     "config": "errors job marks models overlap places shape",
     "shape": "job marks",
@@ -83,7 +89,7 @@ KNOWN_IN = {
     "onnxruntime": "device",
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
-    "numpy": "colour device enhance guard half heic jxl look picture raw save scratch",
+    "numpy": "colour device enhance faces grain guard half heic jxl lines look picture raw regions save scratch",
     "watchdog": "watch",
     "sqlite3": "ledger_file record",
     "sdnotify": "systemd",
@@ -111,7 +117,12 @@ RUST_MAY_USE = {
     "resize": "error image",
     "py": "blend canvas colour cut error image measure pad resize tiles",
 }
-RUST_KNOWN_IN = {"pyo3": "py", "numpy": "py", "half": "image py", "rayon": "blend colour measure resize"}
+RUST_KNOWN_IN = {
+    "pyo3": "py",
+    "numpy": "py",
+    "half": "image py",
+    "rayon": "blend colour measure resize",
+}
 
 
 def words(table: dict[str, str]) -> dict[str, set[str]]:

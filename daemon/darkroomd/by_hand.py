@@ -9,7 +9,7 @@ from typing import Any
 
 from darkroomd.config import Config
 from darkroomd.device import network
-from darkroomd.enhance import peak_memory_mb, steps_for
+from darkroomd.enhance import missing, peak_memory_mb, steps_for
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.job import FORMAT_OF, Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
@@ -138,7 +138,7 @@ def explained(source: Path, config: Config) -> Explanation:
         return _refused(source, mode, rule, target, str(error))
     finally:
         os.close(descriptor)
-    found = findings(picture)
+    found = findings(picture, mode.regions, Engine(device=config.service.device))
     beside_seconds = 3 * (time.perf_counter() - began)  # reading and looking, and about twice that for writing
     steps = steps_for(found, mode, (picture.width, picture.height))
     try:
@@ -147,7 +147,7 @@ def explained(source: Path, config: Config) -> Explanation:
         return _refused(source, mode, rule, target, str(error))
     seconds, memory_mb = _forecast(picture, steps, config)
     return Explanation(
-        source, mode.name, rule, target, found.facts(), found.limits + picture.notes, steps,
+        source, mode.name, rule, target, found.facts(), found.limits + picture.notes + missing(found, mode), steps,
         picture.width, picture.height, seconds + beside_seconds, memory_mb,
     )  # fmt: skip
 

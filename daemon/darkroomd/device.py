@@ -21,8 +21,8 @@ from typing import Any, Literal
 from darkroomd.errors import OutOfMemory, Unavailable
 from darkroomd.half import half
 from darkroomd.job import Engine
-from darkroomd.models import Card, card, verified_bytes
-from darkroomd.places import engines_folder
+from darkroomd.models import Card, DetectorCard, card, detectors, verified_bytes
+from darkroomd.places import engines_folder, shipped_folder
 
 INSTALL_HINT = 'pip install "darkroomd[cpu]"'
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
@@ -253,6 +253,27 @@ def network(name: str, engine: Engine) -> Network:
     To be called from one thread at a time.
     """
     return Network(card(name), engine)
+
+
+class Detector:
+    """An open detector: small, so that the processor is quick enough for it on every machine."""
+
+    def __init__(self, card: DetectorCard, threads: int, folder: Path | None = None) -> None:
+        self.card = card
+        self._session = _session(verified_bytes(card, folder), CPU, threads)
+        self._input = self._session.get_inputs()[0].name
+        self._names = [answer.name for answer in self._session.get_outputs()]
+
+    def run(self, tile: Any) -> dict[str, Any]:
+        """Its answers by name, for one (1, 3, height, width) float32 tile in the colours and range that it knows."""
+        return dict(zip(self._names, self._session.run(None, {self._input: tile}), strict=True))
+
+
+@lru_cache(maxsize=2)
+def detector(name: str, engine: Engine) -> Detector | None:
+    """The open detector of a card; None when it has not been fetched, Unavailable when its file is another one."""
+    card = detectors()[name]
+    return Detector(card, engine.threads) if (shipped_folder() / card.file).exists() else None
 
 
 def _session(content: bytes, device: Device, threads: int, engines: str | None = None) -> Any:

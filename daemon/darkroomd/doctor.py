@@ -49,6 +49,10 @@ def _networks() -> Iterator[Fact]:
         for card in models.cards().values():
             models.verified_bytes(card)
             yield Fact(f"network {card.name}", f"{card.file}, {card.digest}")
+        for found in models.detectors().values():
+            here = f"{found.file}, {found.digest}"
+            whole = models.is_whole(found)
+            yield Fact(f"detector {found.name}", here if whole else f"not here: {models.HOW_TO_FETCH}")
     except Unavailable as error:
         yield Fact("networks", str(error), good=False)
 

@@ -12,8 +12,10 @@ import numpy as np
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
 from darkroomd.device import Network, network
 from darkroomd.errors import BadResult, OutOfMemory, Unavailable
-from darkroomd.job import Engine, Findings, Mode, Picture, Step
-from darkroomd.models import Card, card
+from darkroomd.grain import with_grain
+from darkroomd.job import Engine, Findings, Mode, Picture, Region, Step
+from darkroomd.models import HOW_TO_FETCH, Card, card
+from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
 
 # `choose` runs the network when one of these is reached. Set on training photographs (training/fit_look.py) so that
 # at most one clean photograph in twenty reaches any of them.
@@ -35,21 +37,56 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
     if reason is None or mode.strength == 0:
         return ()
     known = {treatment.network: card(treatment.network) for treatment in mode.treatments}
+    there = _there(findings)
     factor = enlargement(mode, size)
     enlarging = _next_up([card for card in known.values() if card.scale > 1], factor)
     steps = []
     for treatment in mode.treatments:
         network_card, large = known[treatment.network], None
+        region, why = treatment.region, reason
+        if region in ("faces", "text"):
+            if region not in there:
+                continue
+            why = there[region]
+        elif region == "background" and not mode.regions & there.keys():
+            region = "all"
         if network_card.scale > 1:
             if network_card != enlarging:
                 continue
             large = _times(size, min(factor, network_card.scale))
-            reason = f"{min(factor, network_card.scale):.3g} times as large, to {large[0]}×{large[1]}"
+            why = f"{min(factor, network_card.scale):.3g} times as large, to {large[0]}×{large[1]}"
             if factor > network_card.scale:
-                reason += f" (no network reaches {factor:.3g} times)"
+                why += f" (no network reaches {factor:.3g} times)"
         strength = mode.strength * treatment.strength
-        steps.append(Step(network_card.name, network_card.digest, treatment.region, strength, reason, large))
+        steps.append(Step(network_card.name, network_card.digest, region, strength, why, large))
     return tuple(steps)
+
+
+def _there(findings: Findings) -> dict[Region, str]:
+    """The regions that were found, each with its reason."""
+    there: dict[Region, str] = {}
+    if count := len(clear_faces(findings.faces)):
+        there["faces"] = f"{count} face{'s' * (count != 1)}"
+    if count := len(findings.text or ()):
+        there["text"] = f"{count} line{'s' * (count != 1)} of text"
+    return there
+
+
+def missing(findings: Findings, mode: Mode) -> tuple[str, ...]:
+    """What the mode is for and the picture has not, in words for the verdict. Never silent: a person chose the mode."""
+    if mode.choose:
+        return ()
+    said = []
+    for region, found, what in (("faces", findings.faces, "face"), ("text", findings.text, "text")):
+        if region not in mode.regions or region in _there(findings):
+            continue
+        if found is None:
+            said.append(f"no {what} was looked for: the detector is not here; `{HOW_TO_FETCH}` gets it")
+        elif found:
+            said.append(f"the {what}s are too small to be restored")
+        else:
+            said.append(f"no {what} was found")
+    return tuple(said)
 
 
 def enlargement(mode: Mode, size: tuple[int, int]) -> float:
@@ -89,21 +126,74 @@ def _need(findings: Findings) -> str | None:
     return ", ".join(needs) or None
 
 
-def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine) -> Picture:
-    """The picture after `steps`; its input is left as it was.
+def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings: Findings | None = None) -> Picture:
+    """The picture after `steps`; its input is left as it was. findings: with the faces and lines that steps are for.
+
+    A region's network sees the picture as the last step over all of it left it, not what the background's has made of
+    it, and its answer is laid over the result.
 
     OutOfMemory when even the smallest tiles do not fit, BadResult when a network answers with something that is
     not a number. Alpha passes through, and grows with its colours.
     """
+    result = picture
     for step in steps:
-        restored = through(network(step.model, engine), picture.pixels, engine)
+        net = network(step.model, engine)
+        if step.region in ("faces", "text"):
+            patches = _patches(step.region, picture, findings)
+            result = result.with_pixels(_laid_over(picture.pixels, result.pixels, patches, net, step.strength, engine))
+            continue
+        restored = through(net, picture.pixels, engine)
         if step.size is not None:
-            picture = _enlarged(picture, restored, step.strength, step.size)
+            result = _enlarged(picture, restored, step.strength, step.size)
         elif step.strength == 1:
-            picture = picture.with_pixels(restored)
+            result = picture.with_pixels(restored)
         else:
-            picture = picture.with_pixels(mix(picture.pixels, restored, step.strength))
-    return picture
+            result = picture.with_pixels(mix(picture.pixels, restored, step.strength))
+        if step.region == "all":
+            picture = result
+    return result
+
+
+def _patches(region: Region, picture: Picture, findings: Findings | None) -> list[Patch]:
+    if findings is None:
+        return []
+    if region == "faces":
+        return face_patches(findings.faces or (), picture.width, picture.height)
+    return line_patches(findings.text or (), picture.width, picture.height)
+
+
+def _laid_over(before: Any, now: Any, patches: list[Patch], net: Network, strength: float, engine: Engine) -> Any:
+    """`now` with the network's answers for parts of `before` over it."""
+    result = now.copy()
+    for patch in patches:
+        box = patch.box
+        rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
+        original, beneath = (np.ascontiguousarray(pixels[rows, columns]) for pixels in (before, result))
+        answer = _answer(original, beneath, patch, net, engine)
+        answer = with_grain(original, beneath, answer, patch.mask)
+        if strength != 1:
+            answer = mix(original, answer, strength)
+        result[rows, columns] = mix(beneath, answer, patch.mask)
+    return result
+
+
+def _answer(original: Any, beneath: Any, patch: Patch, net: Network, engine: Engine) -> Any:
+    """The network's answer for a patch, at the patch's own size.
+
+    At another size the network restores what is coarser than its pixels; what is finer stays as it lies beneath.
+    """
+    upright = np.ascontiguousarray(np.rot90(original, patch.turns))
+    if patch.factor == 1:
+        return np.ascontiguousarray(np.rot90(through(net, upright, engine), -patch.turns))
+    height, width = upright.shape[:2]
+    size = max(1, round(width * patch.factor)), max(1, round(height * patch.factor))
+    answer = through(net, resize(upright, *size), engine)
+    host = np.ascontiguousarray(np.rot90(beneath, patch.turns))
+    full = np.float32(255 if host.dtype == np.uint8 else 65535)
+    # a resized float picture is clipped to 0..1: the correction, -1..1, is moved there
+    correction = 0.5 + (answer.astype(np.float32) - resize(host, *size).astype(np.float32)) / (2 * full)
+    restored = host + (2 * resize(correction, width, height) - 1) * full
+    return np.ascontiguousarray(np.rot90(np.rint(restored.clip(0, full)).astype(host.dtype), -patch.turns))
 
 
 def _enlarged(picture: Picture, large: Any, strength: float, size: tuple[int, int]) -> Picture:

@@ -101,6 +101,11 @@ class Mode:
         return tuple(t for t in self.steps if not (t.region == "background" and self.background == "leave"))
 
     @property
+    def regions(self) -> frozenset[Region]:
+        """What must be found before the steps can be done."""
+        return frozenset(t.region for t in self.treatments) & {"faces", "text"}
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """Every network that may be needed, each once."""
         return tuple(dict.fromkeys(t.network for t in self.treatments))
@@ -271,10 +276,37 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """Part of a picture, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face, in pixels of the picture; its box goes from forehead to chin and may reach beyond the picture.
+
+    points: right eye, left eye, nose, right and left corner of the mouth, as (x, y), the person's right being the
+    viewer's left. score: how sure the detector is, 0..1.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+    points: tuple[tuple[float, float], ...]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What look saw. Sigmas in 8-bit levels and pixels; shares in percent; None where it could not be told.
 
-    limits: what cannot be brought back, in plain words.
+    limits: what cannot be brought back, in plain words. faces, text: None when nobody looked for them, because the mode
+    does not ask or the detector is not there.
     """
 
     megapixels: float
@@ -284,10 +316,12 @@ class Findings:
     jpeg_quality: int | None
     clipped_percent: float
     limits: tuple[str, ...] = ()
+    faces: tuple[Face, ...] | None = None
+    text: tuple[Box, ...] | None = None
 
     def facts(self) -> dict[str, Any]:
         """The `found` object of the JSON contract."""
-        return {
+        facts: dict[str, Any] = {
             "megapixels": round(self.megapixels, 2),
             "noise_sigma": round(self.noise_sigma, 1),
             "blur_sigma": None if self.blur_sigma is None else round(self.blur_sigma, 2),
@@ -295,6 +329,11 @@ class Findings:
             "jpeg_quality": self.jpeg_quality,
             "clipped_percent": round(self.clipped_percent, 2),
         }
+        if self.faces is not None:
+            facts["faces"] = [[round(f.left), round(f.top), round(f.width), round(f.height)] for f in self.faces]
+        if self.text is not None:
+            facts["text"] = [[box.left, box.top, box.width, box.height] for box in self.text]
+        return facts
 
 
 @dataclass(frozen=True, slots=True)

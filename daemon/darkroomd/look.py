@@ -4,11 +4,19 @@ Measured, not learned: noise, blur and block edges per cell by the core, summed 
 for noise. The constants were fitted on training pictures with known damage (training/fit_look.py has the error).
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from darkroomd._core import Measurement, measure
-from darkroomd.job import Findings, Picture
+from darkroomd.device import Detector, detector
+from darkroomd.faces import faces
+from darkroomd.job import Box, Engine, Face, Findings, Picture, Region
+from darkroomd.lines import lines
+
+Found = TypeVar("Found", Face, Box)
 
 CELL = 64
 
@@ -26,8 +34,8 @@ CLIPPED_WORTH_SAYING_PERCENT = 1.0
 BLUR_BEYOND_REPAIR_SIGMA = 2.5
 
 
-def findings(picture: Picture) -> Findings:
-    """Look at a picture; never modifies it."""
+def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine: Engine = Engine()) -> Findings:  # noqa: B008
+    """Look at a picture; never modifies it. regions: what else to find, faces or text or both, where a detector is."""
     seen = measure(picture.pixels, CELL)
     noise_sigma = _noise_sigma(seen)
     blur_sigma = _blur_sigma(seen)
@@ -40,7 +48,17 @@ def findings(picture: Picture) -> Findings:
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
         limits=_limits(bright, dark, blur_sigma),
+        faces=_found(faces, picture, "faces", engine) if "faces" in regions else None,
+        text=_found(lines, picture, "lines", engine) if "text" in regions else None,
     )
+
+
+Finder = Callable[[Any, Detector], tuple[Found, ...]]
+
+
+def _found(find: Finder[Found], picture: Picture, name: str, engine: Engine) -> tuple[Found, ...] | None:
+    known = detector(name, engine)
+    return None if known is None else find(picture.pixels, known)
 
 
 def _share_of_pixels(per_cell: npt.NDArray[np.float32], picture: Picture) -> float:

@@ -14,6 +14,8 @@ import yaml
 from darkroomd.errors import Unavailable
 from darkroomd.places import shipped_folder
 
+HOW_TO_FETCH = "darkroomd models fetch"
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -55,17 +57,67 @@ class Card:
         return 2 * self.multiply_adds_per_pixel / 1000
 
 
+@dataclass(frozen=True, slots=True)
+class DetectorCard:
+    """What is known of a detector: a network of others that finds something, and changes nothing.
+
+    It does not ship. package, version: of the Python package that carries it; member: its file in there; notices: the
+    files in there with the licence of the detector. size: of the file, bytes.
+    """
+
+    name: str
+    kind: str
+    file: str
+    sha256: str
+    purpose: str
+    licence: str
+    copyright: str
+    package: str
+    version: str
+    member: str
+    notices: list[str]
+    size: int
+
+    @property
+    def digest(self) -> str:
+        """The short form of the file's SHA-256."""
+        return self.sha256[:12]
+
+
+def detectors(folder: Path | None = None) -> dict[str, DetectorCard]:
+    """Every detector's card by name; Unavailable as for cards."""
+    return {name: card for name, card in _all_cards(folder).items() if isinstance(card, DetectorCard)}
+
+
+def is_whole(card: Card | DetectorCard, folder: Path | None = None) -> bool:
+    """Whether the file on the card is there, as it should be."""
+    try:
+        verified_bytes(card, folder)
+    except Unavailable:
+        return False
+    return True
+
+
+def sha256_of(content: bytes) -> str:
+    """As it stands on a card."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def cards(folder: Path | None = None) -> dict[str, Card]:
     """Every network's card by name. Unavailable when cards.yaml is missing or damaged, or a card lacks a field."""
+    return {name: card for name, card in _all_cards(folder).items() if isinstance(card, Card)}
+
+
+def _all_cards(folder: Path | None) -> dict[str, Card | DetectorCard]:
     path = (folder or shipped_folder()) / "cards.yaml"
     try:
         text = path.read_text()
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror}; reinstall darkroomd to get its networks back") from error
-    found = {}
+    found: dict[str, Card | DetectorCard] = {}
     try:
         for name, values in yaml.safe_load(text).items():
-            found[name] = Card(name=name, **values)
+            found[name] = DetectorCard(name=name, **values) if "kind" in values else Card(name=name, **values)
     except TypeError as error:
         raise Unavailable(f"{path}: {name}: {str(error).partition('__init__() ')[2]}") from error
     except (yaml.YAMLError, AttributeError) as error:
@@ -78,16 +130,15 @@ def digests(folder: Path | None = None) -> dict[str, str]:
     return {name: card.sha256 for name, card in cards(folder).items()}
 
 
-def verified_bytes(card: Card, folder: Path | None = None) -> bytes:
+def verified_bytes(card: Card | DetectorCard, folder: Path | None = None) -> bytes:
     """The network's file, if it is the one on the card; Unavailable (with both digests) if not."""
     path = (folder or shipped_folder()) / card.file
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Unavailable(
-            f"network {card.name}: {path}: {error.strerror}; reinstall darkroomd to get it back"
-        ) from error
-    found = hashlib.sha256(content).hexdigest()
+        back = f"{HOW_TO_FETCH} fetches it" if isinstance(card, DetectorCard) else "reinstall darkroomd to get it back"
+        raise Unavailable(f"network {card.name}: {path}: {error.strerror}; {back}") from error
+    found = sha256_of(content)
     if found != card.sha256:
         raise Unavailable(
             f"network {card.name}: {path} is not the file on its card "

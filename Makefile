@@ -71,6 +71,14 @@ wheel: .venv-wheel/.ready $(VENV)/.ready
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" maturin build --release --sdist --zig --compatibility manylinux_2_28 \
 	  --target $(TARGET) --out dist
 
+# a page for every command, and the shells' completions, for packages
+man: $(VENV)/.ready-dev
+	mkdir -p dist/man dist/completions
+	$(BIN)/click-man darkroomd --target dist/man
+	$(BIN)/darkroomd completion bash > dist/completions/darkroomd
+	$(BIN)/darkroomd completion zsh > dist/completions/_darkroomd
+	$(BIN)/darkroomd completion fish > dist/completions/darkroomd.fish
+
 # ---------------------------------------------------------------------------------------------- set-up
 
 $(VENV)/bin/python:

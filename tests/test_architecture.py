@@ -23,10 +23,10 @@ STAGES = ("picture", "look", "enhance", "guard", "save", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config confine device doctor errors fetch install job log metrics models places record say"
-    " service status workers",
+    "cli": "by_hand config confine device doctor errors fetch install job log metrics models places record say service"
+    " shape status workers",
     "by_hand": "config device enhance errors job look models picture pipeline plan save settle watch write",
-    "doctor": "_core config confine device errors job models picture",
+    "doctor": "_core config confine device errors job models picture watch",
     "install": "config errors places",
     "status": "config record",
     "metrics": "config errors job record systemd",

@@ -29,6 +29,8 @@ COMMANDS = [
     "doctor",
     "install-service",
     "uninstall-service",
+    "config",
+    "completion",
 ]
 
 VERDICT = [

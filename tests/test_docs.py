@@ -204,9 +204,11 @@ def test_every_command_and_option_is_explained_and_no_other() -> None:
 
 def test_every_command_says_its_exit_codes() -> None:
     assert [path for path, text in sections().items() if "Exit codes" not in text] == [
+        "darkroomd config show",
+        "darkroomd config schema",
         "darkroomd models list",
         "darkroomd models verify",
-    ]  # told for both at `darkroomd models`
+    ]  # told for both at `darkroomd config` and `darkroomd models`
 
 
 # What scripts read

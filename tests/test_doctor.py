@@ -1,6 +1,7 @@
 """One page about a machine: good surroundings are good, and each thing that is wrong is found and named."""
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -59,15 +60,16 @@ def test_no_config_is_no_fault(tmp_path: Path) -> None:
 
 def test_a_watched_folder_that_is_not_there_is_bad(config: Path) -> None:
     (config.parent / "in").rmdir()
-    assert bad(config) == [f"watches: {config.parent}/in: not there, or not readable"]
+    assert bad(config) == [f"watches: {config.parent}/in: not there (a disk that is not mounted?)"]
 
 
 def test_a_place_that_cannot_be_written_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode & os.W_OK == 0 and may(path, mode))
+    me = pwd.getpwuid(os.geteuid()).pw_name
     assert bad(config) == [
-        f"writes to: {config.parent}/out: not writable",
-        f"state: {config.parent}/state: not writable",
+        f"writes to: {config.parent}/out: not writable for {me}",
+        f"state: {config.parent}/state: not writable for {me}",
     ]
 
 

@@ -41,7 +41,7 @@ def test_a_users_service_runs_this_very_installation(mine: Machine, tmp_path: Pa
     said = installed(mine.at, program="/opt/one/bin/darkroomd", run=mine.run)
     assert mine.at.unit == tmp_path / ".config/systemd/user/darkroomd.service"
     assert "ExecStart=/opt/one/bin/darkroomd run" in unit(mine)
-    assert "ExecReload=/opt/one/bin/darkroomd check" in unit(mine)
+    assert "ExecReload=/opt/one/bin/darkroomd check --config-only" in unit(mine)
     assert mine.asked == ["systemctl --user daemon-reload"]
     assert said[-1] == "undo: darkroomd uninstall-service --user"
     assert "next: systemctl --user enable --now darkroomd" in said

@@ -307,7 +307,7 @@ def test_a_root_that_finds_no_room_in_the_watch_table_is_polled(
 
 
 def test_a_share_is_polled_without_being_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_far_file_system", lambda _path: "nfs4")
+    monkeypatch.setattr(watch, "far_file_system", lambda _path: "nfs4")
     watcher = Watcher([tmp_path], bool)
     watcher.start()
     assert watcher.health().notes == (f"{tmp_path}: polling (nfs4)",)
@@ -334,7 +334,7 @@ def test_the_kind_of_file_system_is_that_of_the_innermost_mount(path: str, kind:
         "31 27 254:2 / /mnt/twice rw - ext4 /dev/vdc rw\n"
         "32 31 0:32 / /mnt/twice rw - cifs //there/share rw\n"
     )
-    assert watch._far_file_system(Path(path), table) == kind
+    assert watch.far_file_system(Path(path), table) == kind
 
 
 def test_a_folder_that_cannot_be_listed_is_told_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

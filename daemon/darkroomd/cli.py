@@ -117,6 +117,8 @@ def _service(config_path: Path | None, verbose: bool, quiet: bool, measured: boo
     loaded, digests = config.load(path), models.digests()
     device.candidates(loaded.service.device)
     settings, state = loaded.service, places.state_folder()
+    for warning in loaded.warnings:
+        click.echo(warning, err=True)
     meters = None
     if measured and settings.metrics != "none":
         from darkroomd import metrics
@@ -310,16 +312,68 @@ def explain(inputs: tuple[Path, ...], config_path: Path | None, as_json: bool) -
 
 @main.command()
 @config_option
-def check(config_path: Path | None) -> None:
-    """Every fault of the config as file:line:column: key: message; exit 78 on a fault, 69 without its device."""
+@click.option("--config-only", is_flag=True, help="Look at the config alone, not at folders, disks and networks.")
+def check(config_path: Path | None, config_only: bool) -> None:
+    """Every fault of the config as file:line:column: key: message, and what else would keep the service from working.
+
+    Exit code 78 on a fault of the config, 69 without its device, 1 when something around it is not as it should be.
+    """
     from darkroomd import config, device
 
     with exit_codes():
         path = config_path or places.config_file()
         loaded = config.load(path)
         (first, *_) = device.candidates(loaded.service.device)
+    for warning in loaded.warnings:
+        click.echo(warning, err=True)
     folders = f"{len(loaded.folders)} watched folder{'s' * (len(loaded.folders) != 1)}"
     click.echo(f"{path}: good; {folders}, device {first}")
+    if config_only:
+        return
+    from darkroomd.doctor import around
+
+    bad = [fact for fact in around(loaded, places.state_folder()) if not fact.good]
+    for fact in bad:
+        click.echo(f"{fact.name}: {fact.value}", err=True)
+    sys.exit(EXIT_SOME_FAILED if bad else EXIT_DONE)
+
+
+@main.group("config")
+def config_group() -> None:
+    """The settings that hold, and what a config may say."""
+
+
+@config_group.command("show")
+@config_option
+@click.option("--origin", is_flag=True, help="Say of each setting where it was written.")
+def config_show(config_path: Path | None, origin: bool) -> None:
+    """Every setting as it holds, from defaults, file, conf.d and environment, as one config."""
+    from darkroomd import config
+    from darkroomd.say import setting_lines
+
+    with exit_codes():
+        path = config_path or places.config_file()
+        found = config.settings(path if config_path or path.exists() else None)
+    click.echo("\n".join(setting_lines(((one.depth, one.text, one.origin) for one in found), origin)))
+
+
+@config_group.command("schema")
+def config_schema() -> None:
+    """The JSON Schema of a config, for editors."""
+    from darkroomd import shape
+
+    click.echo(json.dumps(shape.schema(), indent=2))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """The script that lets a shell complete darkroomd's commands and options."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(main, {}, "darkroomd", "_DARKROOMD_COMPLETE").source())
 
 
 @main.command()

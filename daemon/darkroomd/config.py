@@ -5,6 +5,7 @@ each section is checked in shape.py; what spans sections (mode names, folders th
 marked nodes, so that one wrong value hides no other fault. docs/configuration.md tells all this to users.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from darkroomd.marks import Fault, Node, Place
 from darkroomd.overlap import Spot, below, enters, is_file, spot
 
 MODE_NAME = re.compile(r"\w[\w-]{0,39}")  # it may become part of a file name
+_WORDS = ("yes", "no", "on", "off", "true", "false", "null", "y", "n")  # text that YAML takes for something else
 ENVIRONMENT_SECTIONS = ("output", "service", "limits")
 
 
@@ -70,7 +72,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that a config decides. modes: built-in and the user's, by name. file: None when none was read."""
+    """Everything that a config decides. modes: built-in and the user's, by name. file: None when none was read.
+
+    warnings: what still works and should be written in another way, as `file:line:column: key: message`.
+    """
 
     file: Path | None
     folders: tuple[Folder, ...]
@@ -78,11 +83,36 @@ class Config:
     output: Output
     service: Service
     limits: Limits
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A key that has another name now. The old one works, with a warning, until the version `until`."""
+
+    old: tuple[str, str]
+    new: tuple[str, str]
+    until: str
+
+
+# Section and key; for one release after a key was renamed. Empty when nothing was renamed lately.
+MOVED: tuple[Moved, ...] = ()
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """The config in a file, its drop-ins and the environment. Reads only; raises ConfigError with every fault."""
     faults: list[Fault] = []
+    tree, warnings = _tree(path, environ, faults)
+    base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow a symlink out of the folder
+    modes = builtin_modes()
+    faults += [*_mode_faults(tree, modes), *_option_faults(tree, modes)]
+    faults += [*_rule_faults(tree), *_folder_faults(tree, base, environ)]
+    built = _build(base / path.name, _shaped(tree, modes, faults), modes, base, environ)
+    return replace(built, warnings=tuple(map(str, sorted(warnings))))
+
+
+def _tree(path: Path, environ: Mapping[str, str], faults: list[Fault]) -> tuple[Node, list[Fault]]:
+    """All layers as one, and what is written in an old way. ConfigError when a layer cannot be read."""
     files = [path, *_drop_ins(path.parent / "conf.d", faults)]
     layers = [marks.read_file(file, layer, faults) for layer, file in enumerate(files)]
     if layers[0] is not None and not layers[0].fields():
@@ -90,15 +120,85 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         layers[0] = None
     layers.append(marks.read_environment(environ, len(files), ENVIRONMENT_SECTIONS, faults))
     tree = marks.mapping(Place(0, str(path), 1, 1), {})
+    warnings: list[Fault] = []
     for layer in layers:
         if layer is None:  # half a config would bring up faults that the whole one does not have
             raise _refusal(faults)
-        tree = layer.over(tree)
-    base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow a symlink out of the folder
-    modes = builtin_modes()
-    faults += [*_mode_faults(tree, modes), *_option_faults(tree, modes)]
-    faults += [*_rule_faults(tree), *_folder_faults(tree, base, environ)]
-    return _build(base / path.name, _shaped(tree, modes, faults), modes, base, environ)
+        tree = _brought_up_to_date(layer, faults, warnings).over(tree)
+    return tree, warnings
+
+
+def _brought_up_to_date(layer: Node, faults: list[Fault], warnings: list[Fault]) -> Node:
+    """A layer with today's names for what was renamed."""
+    for moved in MOVED:
+        (section, key), (new_section, new_key) = moved.old, moved.new
+        old = layer.at(moved.old)
+        if key not in layer.fields().get(section, layer).fields():
+            continue
+        name = f"{new_section}.{new_key}"
+        if new_key in layer.fields().get(new_section, layer).fields():
+            faults.append(Fault(old.key_place, old.key, f"is the old name of {name}, which is there too: keep {name}"))
+            continue
+        why = f"is now called {name}; the old name works until darkroomd {moved.until}"
+        warnings.append(Fault(old.key_place, old.key, why))
+        left = {name: node for name, node in layer.fields()[section].fields().items() if name != key}
+        new = replace(old, key=name)
+        layer = replace(layer, value=layer.fields() | {section: replace(layer.fields()[section], value=left)})
+        layer = marks.mapping(new.place, {new_section: marks.mapping(new.place, {new_key: new}, new_section)}).over(
+            layer
+        )
+    return layer
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of a config as it holds: how deep it is, its text, and where its value was written (None: nowhere)."""
+
+    depth: int
+    text: str
+    origin: str | None = None
+
+
+def settings(path: Path | None, environ: Mapping[str, str] = os.environ) -> list[Setting]:
+    """Every setting that holds, as lines of a config: defaults, file, drop-ins and environment together.
+
+    path: None when there is no file. Raises ConfigError, with every fault.
+    """
+    faults: list[Fault] = []
+    if path is None:
+        defaults(environ)  # for its faults
+        tree = marks.read_environment(environ, 1, ENVIRONMENT_SECTIONS, faults)
+    else:
+        load(path, environ)
+        tree, _warnings = _tree(path, environ, faults)
+    example = marks.read_file(places.shipped("config") / "example.yaml", 0, faults)
+    if example is None:
+        raise _refusal(faults)
+    known = {name: node for name, node in example.fields().items() if name in ENVIRONMENT_SECTIONS}
+    whole = tree.over(replace(example, value=known))
+    order = [name for name in example.fields() if name in whole.fields()]
+    return [*_settings({name: whole.fields()[name] for name in order}, 0, example.place.name)]
+
+
+def _settings(fields: Mapping[str, Node], depth: int, example: str, dash: str = "") -> Iterator[Setting]:
+    for name, node in fields.items():
+        head, dash = f"{dash}{_plain(name)}:", "  " if dash else ""
+        if isinstance(node.value, dict) and node.value:
+            yield Setting(depth, head)
+            yield from _settings(node.value, depth + 1 + bool(dash), example)
+        elif isinstance(node.value, list) and node.value:
+            yield Setting(depth, head)
+            for item in node.value:
+                yield from _settings(item.fields(), depth + 1, example, "- ")
+        else:
+            origin = "default" if node.place.name == example else str(node.place)
+            yield Setting(depth, f"{head} {_plain(node.plain())}", origin)
+
+
+def _plain(value: object) -> str:
+    """A value as YAML; JSON is YAML as well, and quotes whatever might be read in another way."""
+    simple = isinstance(value, str) and re.fullmatch(r"[A-Za-z/~][\w./~-]*", value) and value.lower() not in _WORDS
+    return str(value) if simple else json.dumps(value, ensure_ascii=False)
 
 
 def defaults(environ: Mapping[str, str] = os.environ) -> Config:

@@ -2,19 +2,23 @@
 
 import os
 import platform
+import pwd
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from darkroomd import _core, config, device, models, picture
 from darkroomd.confine import landlock_version
 from darkroomd.errors import ConfigError, Unavailable
 from darkroomd.job import Engine
+from darkroomd.watch import far_file_system
 
 INOTIFY_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 LITTLE_SPACE_MB = 500
+MANY_FOLDERS = 1_000_000  # more are not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,51 @@ def _config(path: Path) -> Iterator[Fact]:
             yield Fact("config", fault, good=False)
         return
     yield Fact("config", str(path))
+    for warning in loaded.warnings:
+        yield Fact("config", warning, good=False)
+    yield from _folders(loaded)
+
+
+def around(loaded: config.Config, state_folder: Path) -> list[Fact]:
+    """What a config that is good in itself needs of the machine: folders, disks, networks, device, limits."""
+    return [*_networks(), *_folders(loaded), *_state(state_folder), *_machine()]
+
+
+def _folders(loaded: config.Config) -> Iterator[Fact]:
+    below = 0
     for folder in loaded.folders:
-        readable = os.access(folder.watch, os.R_OK | os.X_OK)
-        yield Fact("watches", f"{folder.watch}{'' if readable else ': not there, or not readable'}", readable)
+        wrong = _cannot_read(folder.watch)
+        kind = far_file_system(folder.watch)
+        how = f" ({kind}: looked through every few seconds, because it tells of no changes)" if kind else ""
+        yield Fact("watches", f"{folder.watch}{wrong or how}", not wrong)
         yield _room("writes to", folder.output)
+        below += 0 if wrong or kind else sum(1 for _ in islice(_sub_folders(folder.watch), MANY_FOLDERS))
+    if below and INOTIFY_WATCHES.exists():
+        limit = int(INOTIFY_WATCHES.read_text())
+        enough = f"{below} folders of {limit} that one user may watch"
+        more = f"{enough}: raise it, as in sysctl fs.inotify.max_user_watches={max(2 * below, 524288)}"
+        yield Fact("inotify watches", enough if below < 0.9 * limit else more, below < 0.9 * limit)
+
+
+def _cannot_read(folder: Path) -> str:
+    if not folder.exists():
+        return ": not there (a disk that is not mounted?)"
+    if not folder.is_dir():
+        return ": not a folder"
+    return "" if os.access(folder, os.R_OK | os.X_OK) else f": not readable for {_me()}"
+
+
+def _sub_folders(folder: Path) -> Iterator[str]:
+    for here, folders, _files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield here
+
+
+def _me() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 def _device(path: Path) -> Iterator[Fact]:
@@ -101,7 +146,8 @@ def _room(name: str, folder: Path) -> Fact:
     """A folder that must be writable, or its nearest parent while it does not exist yet."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
-        return Fact(name, f"{folder}: not writable", good=False)
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        return Fact(name, f"{folder}: {'mounted read-only' if read_only else f'not writable for {_me()}'}", good=False)
     free_mb = shutil.disk_usage(there).free // 1_000_000
     return Fact(name, f"{folder} ({free_mb} MB free)", free_mb >= LITTLE_SPACE_MB)
 
@@ -110,7 +156,3 @@ def _machine() -> Iterator[Fact]:
     version = landlock_version()
     yield Fact("worker's walls", f"Landlock {version} and seccomp" if version else "no Landlock in this kernel")
     yield Fact("cores", str(len(os.sched_getaffinity(0))))
-    if INOTIFY_WATCHES.exists():
-        yield Fact(
-            "inotify watches", f"{INOTIFY_WATCHES.read_text().strip()} per user (one per watched folder and sub-folder)"
-        )

@@ -210,10 +210,10 @@ def starting_config(watch: str, output: str) -> str:
     lines = (shipped("config") / "example.yaml").read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("folders:"))
     rest = next(number for number in range(start, len(lines)) if not lines[number])
-    schema = [line for line in lines[:start] if line.startswith("# yaml-language-server")]
+    schema = (shipped("config") / "schema.json").resolve()
     others = [line if not line or line.startswith("#") else f"#{line}" for line in lines[rest:]]
     return "\n".join([
-        *schema,
+        f"# yaml-language-server: $schema={schema}",
         "# The config of darkroomd. After a change: `darkroomd check`, then reload the service.",
         "# A line behind a # shows a default. To change it, take the # away, and that of its section's name.",
         "",

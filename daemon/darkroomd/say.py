@@ -1,6 +1,6 @@
 """What a person reads: a verdict in a line, findings and plans in sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +85,11 @@ def status_lines(facts: dict[str, Any]) -> Iterator[str]:
             yield f"  {entry['state']:<12}{printable(entry['source'])}{reason}"
     for note in facts["notes"]:
         yield f"note: {printable(note)}"
+
+
+def setting_lines(settings: Iterable[tuple[int, str, str | None]], origin: bool) -> Iterator[str]:
+    """Settings as lines of a config, from (depth, text, where the value was written)."""
+    lines = [("  " * depth + text, where) for depth, text, where in settings]
+    width = max((len(text) for text, where in lines if where), default=0)
+    for text, where in lines:
+        yield f"{text:<{width}}  # {printable(where)}" if origin and where else text

@@ -5,19 +5,43 @@ Limits, Service), so None below means "not written".
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from difflib import get_close_matches
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+)
 from pydantic import WrapValidator as Wrap
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from darkroomd.job import DEVICE, DEVICES, Format
 from darkroomd.marks import Fault, Node, shown
 
 
-def _wants(what: str, auto: int | None = None) -> Wrap:
+@dataclass(frozen=True)
+class _Wants(Wrap):
+    """Says what a key takes: in the message of its faults, and in the schema for editors."""
+
+    what: str = ""
+    auto: bool = False
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(core)
+        kinds = [one for one in found.get("anyOf", [found]) if one.get("type") != "null"]
+        kinds += [{"const": "auto"}] if self.auto else []
+        return {"description": self.what, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})}
+
+
+def _wants(what: str, auto: int | None = None) -> _Wants:
     def check(value: object, inner: ValidatorFunctionWrapHandler) -> object:
         if auto is not None and value == "auto":
             return auto
@@ -26,7 +50,7 @@ def _wants(what: str, auto: int | None = None) -> Wrap:
         except ValidationError:
             raise PydanticCustomError("wants", what) from None
 
-    return Wrap(check)
+    return _Wants(check, what=what, auto=auto is not None)
 
 
 def _file_name(template: str) -> str:
@@ -151,6 +175,29 @@ _MISSING = {
     "name": 'say which photos the rule is for, such as "scan_*"',
     "based_on": "say which mode this one starts from: `based_on: {base}`",
 }
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a config file, for editors: every key and what it takes. It knows no modes' names."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of darkroomd",
+        **_without_defaults(File.model_json_schema()),
+    }
+
+
+def _without_defaults(part: Any) -> Any:
+    """Without pydantic's own titles and defaults; the real defaults are in example.yaml."""
+    if isinstance(part, list):
+        return [_without_defaults(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {
+        name: inner
+        for name, inner in part.items()
+        if name != "default" and not (name == "title" and isinstance(inner, str))
+    }
+    return {name: _without_defaults(inner) for name, inner in kept.items()}
 
 
 def fit(tree: Node, builtin: Collection[str], faults: list[Fault]) -> File | None:

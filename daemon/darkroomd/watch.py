@@ -91,7 +91,7 @@ class Watcher:
         # Folders that are made quickly are registered twice, for which watchdog warns with a list of all its watches.
         warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         logging.getLogger("watchdog.observers.inotify_c").addHandler(self._overflow)
-        self._polled = {root: f"polling ({kind})" for root in self.roots if (kind := _far_file_system(root))}
+        self._polled = {root: f"polling ({kind})" for root in self.roots if (kind := far_file_system(root))}
         self._identity = {root: _identity(root) for root in self.roots}
         try:
             self._observer = InotifyObserver()
@@ -257,7 +257,7 @@ def _identity(root: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _far_file_system(path: Path, mountinfo: str | None = None) -> str | None:
+def far_file_system(path: Path, mountinfo: str | None = None) -> str | None:
     """The kind of a network or FUSE file system that holds the path; None for a local one."""
     try:
         lines = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo

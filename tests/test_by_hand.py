@@ -112,7 +112,7 @@ def test_what_could_not_be_published_leaves_nothing(
     black = Mode("black", (Treatment("black"),))
     verdict = by_hand.enhanced_file(by_hand.job_for(photo.parent, photo, None, black, settings))
     device.network.cache_clear()
-    assert (verdict.status, verdict.output) == ("failed", None)
+    assert (verdict.status, verdict.output) == ("refused", None)
     assert snapshot(photo.parent).keys() == before.keys()
 
 

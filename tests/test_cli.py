@@ -142,7 +142,7 @@ def test_enhance_json_is_one_object_a_line_with_the_fields_of_the_contract(photo
         assert list(verdict) == VERDICT
         assert list(verdict["found"]) == FOUND
         assert [list(step) for step in verdict["steps"]] == [STEP]
-        assert [list(guard) for guard in verdict["guards"]] == [GUARD, GUARD]
+        assert [list(guard) for guard in verdict["guards"]] == 7 * [GUARD]
         assert list(verdict["seconds"]) == ["read", "decode", "look", "enhance", "guard", "write"]
         assert (verdict["status"], verdict["mode"], verdict["reason"]) == ("done", "auto", None)
         assert (verdict["width"], verdict["height"]) == (96, 72)

@@ -4,20 +4,53 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from darkroomd.guard import colour_difference, guards, lab_from_srgb
+from darkroomd.guard import Box, Checked, colour_difference, guards, lab_from_srgb, weakened
 from darkroomd.job import GuardResult, Picture, Tags
 from darkroomd.look import findings
 from tests import pictures
 
 
 def checked(before: np.ndarray, after: np.ndarray, noise_sigma: float = 0.0) -> dict[str, GuardResult]:
-    a, b = (Picture(pixels, None, "png", Tags()) for pixels in (before, after))
-    return {check.name: check for check in guards(a, b, noise_sigma)}
+    return {check.name: check for check in answer(before, after, noise_sigma).results}
+
+
+def answer(
+    before: np.ndarray,
+    after: np.ndarray,
+    noise_sigma: float = 0.0,
+    faces: tuple[Box, ...] = (),
+    text: tuple[Box, ...] = (),
+) -> Checked:
+    a, b = (Picture(np.ascontiguousarray(pixels), None, "png", Tags()) for pixels in (before, after))
+    return guards(a, b, noise_sigma, faces=faces, text=text)
+
+
+def tripped(before: np.ndarray, after: np.ndarray, faces: tuple[Box, ...] = (), text: tuple[Box, ...] = ()) -> set[str]:
+    return {check.name for check in answer(before, after, faces=faces, text=text).results if not check.passed}
+
+
+def coffee() -> np.ndarray:
+    return pictures.read(pictures.free_picture("coffee.png"))
+
+
+def face() -> tuple[np.ndarray, Box]:
+    """A portrait and where its face is."""
+    return pictures.read(pictures.free_picture("astronaut.png")), (160.0, 60.0, 130.0, 140.0)
+
+
+def sharpened(pixels: np.ndarray, amount: float) -> np.ndarray:
+    """Unsharp mask of radius 2."""
+    low = pictures.image_of(pixels).gaussblur(2.0).numpy().astype(np.float32)
+    return np.asarray(np.clip(np.rint(pixels + amount * (pixels - low)), 0, 255), dtype=np.uint8)
 
 
 def test_the_same_picture_passes_with_nothing_to_say() -> None:
     scene = pictures.scene(300, 200)
-    assert all(check.passed and check.value == 0 for check in checked(scene, scene).values())
+    assert all(check.passed and abs(check.value) < 1e-6 for check in checked(scene, scene).values())
+    portrait, where = face()
+    same = answer(portrait, portrait, faces=(where,), text=(where,))
+    assert [check.name for check in same.results][-2:] == ["face", "text"]
+    assert same.passed
 
 
 @pytest.mark.parametrize("brightness", [1.0, 0.33])
@@ -43,6 +76,109 @@ def test_one_black_tile_in_a_large_picture_is_caught() -> None:
     checks = checked(scene, spoiled)
     assert checks["colour"].passed
     assert not checks["area"].passed
+
+
+def test_a_tint_on_grey_is_caught_where_it_would_be_lost_in_the_mean() -> None:
+    scene = coffee()
+    scene[:160, :192] = 128
+    tinted = scene.copy()
+    tinted[:160, :192] = [134, 128, 122]
+    assert tripped(scene, tinted) == {"neutral"}
+
+
+def test_white_that_is_no_longer_white_is_caught() -> None:
+    scene = coffee()
+    scene[:128, :128] = 255
+    duller = scene.copy()
+    duller[:128, :128] = 250
+    assert tripped(scene, duller) == {"white"}
+
+
+def test_structure_that_has_become_even_or_a_mosaic_is_caught() -> None:
+    scene = coffee()
+    part = scene[128:256, 256:384]
+    flat, mosaic = scene.copy(), scene.copy()
+    flat[128:256, 256:384] = pictures.image_of(part).gaussblur(24).numpy()
+    blocks = part.reshape(8, 16, 8, 16, 3).mean(axis=(1, 3)).round()
+    mosaic[128:256, 256:384] = blocks.repeat(16, axis=0).repeat(16, axis=1)
+    assert "flat" in tripped(scene, flat)
+    assert "flat" in tripped(scene, mosaic)
+
+
+def test_halos_are_caught_and_the_sharpness_of_the_truth_is_not() -> None:
+    scene = coffee()
+    soft = pictures.image_of(scene).gaussblur(1.0).numpy()
+    assert "halo" in tripped(soft, sharpened(soft, 3.0))
+    assert tripped(soft, scene) == set()
+
+
+def test_the_border_of_a_tile_is_caught_in_both_directions() -> None:
+    y = np.linspace(60, 200, 400)[:, None, None] + np.random.default_rng(0).normal(0, 1, (400, 400, 1))
+    sky = np.rint(np.broadcast_to(y, (400, 400, 3))).astype(np.uint8)
+    for axis in (0, 1):
+        brighter = np.moveaxis(sky.copy(), axis, 0)
+        brighter[203:] += 4
+        assert tripped(sky, np.moveaxis(brighter, 0, axis)) == {"seam"}
+
+
+def test_a_face_that_is_another_or_elsewhere_is_caught() -> None:
+    portrait, (left, top, width, height) = face()
+    where = (left, top, width, height)
+    rows, columns = slice(int(top), int(top + height)), slice(int(left), int(left + width))
+    mirrored, moved = portrait.copy(), portrait.copy()
+    mirrored[rows, columns] = portrait[rows, columns][:, ::-1]
+    moved[rows, columns] = np.roll(portrait, 10, axis=1)[rows, columns]
+    soft = pictures.image_of(portrait).gaussblur(2.0).numpy()
+    assert "face" in tripped(portrait, mirrored, faces=(where,))
+    assert "face" in tripped(portrait, moved, faces=(where,))
+    assert "face" not in tripped(soft, portrait, faces=(where,))
+    assert "face" not in tripped(portrait, mirrored)
+
+
+def test_letters_that_lose_a_stroke_are_caught() -> None:
+    page = pictures.read(pictures.free_picture("page.png")).repeat(3, axis=2)
+    everywhere = (0.0, 0.0, float(page.shape[1]), float(page.shape[0]))
+    image = pictures.image_of(page)
+    without_thin = image.rank(1, 3, 2).rank(1, 3, 0).numpy()  # horizontal strokes thinner than three pixels are gone
+    assert "text" in tripped(page, without_thin, text=(everywhere,))
+    assert "text" not in tripped(image.gaussblur(0.8).numpy(), page, text=(everywhere,))
+
+
+def test_a_result_of_another_size_cannot_be_weakened() -> None:
+    scene = coffee()
+    original, larger = (Picture(p, None, "png", Tags()) for p in (scene, scene.repeat(2, axis=0).repeat(2, axis=1)))
+    assert weakened(original, larger, answer(scene, scene), 0.5) is None
+
+
+def test_only_the_place_that_failed_goes_back_to_the_original_and_its_border_is_soft() -> None:
+    scene = coffee()
+    better = np.clip(scene.astype(int) + 3, 0, 255).astype(np.uint8)
+    better[128:192, 128:192] = 0
+    before, after = (Picture(pixels, None, "png", Tags()) for pixels in (scene, better))
+    checked = answer(scene, better)
+    less = weakened(before, after, checked, 0.0)
+    assert less is not None
+    assert np.array_equal(less.pixels[128:192, 128:192], scene[128:192, 128:192])
+    assert np.array_equal(less.pixels[256:], better[256:])
+    change = less.pixels.astype(int) - scene
+    assert np.abs(np.diff(change[160, 192:256, 0])).max() <= 1
+    assert answer(scene, less.pixels).passed
+
+
+def test_without_a_place_to_blame_the_whole_result_is_weakened() -> None:
+    scene = coffee()
+    shifted = np.clip(scene.astype(int) + np.array([0, 0, 12]), 0, 255).astype(np.uint8)
+    before, after = (Picture(pixels, None, "png", Tags()) for pixels in (scene, shifted))
+    half = weakened(before, after, answer(scene, shifted), 0.5)
+    assert half is not None
+    assert 3 < (half.pixels[..., 2].astype(int) - scene[..., 2]).mean() < 9
+
+
+def test_a_mode_that_is_asked_to_change_colours_is_not_held_to_them() -> None:
+    scene = coffee()
+    before, after = (Picture(pixels, None, "png", Tags()) for pixels in (scene, 255 - (255 - scene) // 2))
+    names = [check.name for check in guards(before, after, 0.0, tone_kept=False).results]
+    assert names == ["flat", "halo", "seam"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5, 3), (16, 16, 1), (4000, 2, 3), (2, 4000, 1)])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroomd import device, picture, pipeline
+from darkroomd import device, enhance, picture, pipeline
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Job, Limits, Mode, Output, Staged, Treatment
 from tests import networks, pictures
@@ -144,19 +144,62 @@ def test_bytes_that_have_a_result_already_are_not_enhanced_again(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("factor", "reason"), [(float("nan"), "network broken: "), (0.0, "the result did not pass the checks: colour")]
+    ("factor", "status", "reason"),
+    [
+        (float("nan"), "failed", "network broken: "),
+        (0.0, "refused", "the result did not pass the checks: colour"),
+    ],
 )
 def test_a_network_that_answers_nonsense_is_never_published(
-    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, factor: float, reason: str
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, factor: float, status: str, reason: str
 ) -> None:
     networks.shipped(tmp_path / "models", monkeypatch, broken=networks.times(factor))
     photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
     job = make_job(photo, out / "a.png", Mode("broken", (Treatment("broken"),)))
     answer = pipeline.run(job)
-    assert answer.verdict.status == "failed"
+    assert answer.verdict.status == status
     assert answer.verdict.reason is not None
     assert answer.verdict.reason.startswith(reason)
     tidy(job, answer)
+
+
+def test_a_result_that_goes_too_far_is_written_at_half_strength_and_says_so(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, dull=networks.times(0.96))
+    scene = pictures.scene(96, 72)
+    job = make_job(pictures.write_png(tmp_path / "a.png", scene), out / "a.png", Mode("dull", (Treatment("dull"),)))
+    answer = pipeline.run(job)
+    assert answer.verdict.status == "done"
+    assert answer.verdict.reason is not None
+    assert answer.verdict.reason.startswith("the full result did not pass the checks: colour ")
+    assert answer.verdict.reason.endswith("; written with half strength")
+    assert all(guard.passed for guard in answer.verdict.guards)
+    assert answer.temporary is not None
+    darker = scene.astype(int) - pictures.read(answer.temporary)
+    assert 0.01 * scene.mean() < darker.mean() < 0.03 * scene.mean()
+
+
+def test_where_a_place_is_spoiled_it_keeps_the_original_and_the_rest_is_enhanced(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, general: Mode
+) -> None:
+    scene = pictures.with_noise(pictures.read(pictures.free_picture("coffee.png")).astype(np.uint8), 12)
+    job = make_job(pictures.write_png(tmp_path / "a.png", scene), out / "a.png", general)
+
+    def with_a_hole(*given: Any) -> Any:
+        result = enhance.enhanced(*given)
+        result.pixels[100:150, 200:260] = 0
+        return result
+
+    monkeypatch.setattr(pipeline, "enhanced", with_a_hole)
+    answer = pipeline.run(job)
+    assert answer.verdict.status == "done"
+    assert answer.verdict.reason is not None
+    assert answer.verdict.reason.endswith("; written with the original where it did not")
+    assert answer.temporary is not None
+    after = pictures.read(answer.temporary)
+    np.testing.assert_array_equal(after[100:150, 200:260], scene[100:150, 200:260])
+    assert (after[250:] != scene[250:]).mean() > 0.5
 
 
 def test_a_file_that_changed_since_the_job_was_made_is_for_later(tmp_path: Path, out: Path, auto: Mode) -> None:

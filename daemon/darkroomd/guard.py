@@ -1,9 +1,16 @@
-"""Checks of a result against its original, before anyone sees it. A result that fails is not published."""
+"""Checks of a result against its original, before anyone sees it, and what to do where one fails: less of it.
+
+Every check looks at the result reduced to the original's size, in cells of 32 × 32 original pixels. The limits were set
+on training photographs; benchmarks/guards.py says how often each trips on good results and on bad ones.
+"""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from darkroomd._core import linear_from_srgb
+from darkroomd._core import linear_from_srgb, mix
 from darkroomd.job import GuardResult, Picture
 
 # 256 pixels a cell: the mean of noise with sigma 25 stays within 2 levels, a black patch does not
@@ -19,20 +26,158 @@ AREA_PER_NOISE_LEVEL = 0.2
 # and no single cell by this: a black or flat tile is ten times beyond it
 AREA_LIMIT = 12.0
 
+# grey (CIELAB chroma below) must not take on colour, and areas of pure white must stay white
+NEUTRAL_CHROMA = 2.5
+NEUTRAL_LIMIT = 2.5
+WHITE_LIMIT_LEVELS = 3.0
+NEUTRAL_PER_NOISE_LEVEL = 0.12
 
-def guards(before: Picture, after: Picture, noise_sigma: float) -> tuple[GuardResult, ...]:
-    """All checks, passed or not. `colour`: mean CIEDE2000 between low frequencies. `area`: the worst area's.
+# structure of 8 pixels and more that is this strong (8-bit levels) is no noise, and must not vanish
+STRUCTURE_LEVELS = 6.0
+FLAT_CELLS_LIMIT = 0.0
+MOSAIC_NOISE_SIGMA = 2.5
 
-    noise_sigma: what look read in the original, 8-bit levels.
+# overshoot: what a result has beyond the range of the pixels around, where the original has a step of this many levels
+HALO_REACH = 6
+HALO_STEP_LEVELS = 24.0
+HALO_LIMIT = 0.06
+HALO_PER_BLUR = 0.025  # times sigma squared: beyond the reach, the edge that is put back is not there to compare with
+
+# strokes: dark or light lines up to 8 pixels thick
+STROKE_REACH = 4
+STROKE_LEVELS = 36.0
+STROKE_KEPT = 0.35
+TEXT_LIMIT = 0.10
+TEXT_PER_NOISE_LEVEL = 0.002
+
+SEAM_LENGTH = 128
+SEAM_LIMIT_LEVELS = 2.0
+SEAM_PER_BLUR_LEVELS = 1.0  # times sigma squared: lines that blur had hidden are no seams
+
+# of the layout of light and dark in a face, as 1 - correlation over 24 × 24 areas
+FACE_LIMIT = 0.06
+FACE_PER_NOISE_LEVEL = 0.002
+FACE_GRID = 24
+
+# a share of the cells: where more than this is spoiled, so is the whole
+MOST_SPOILED = 0.25
+
+Box = tuple[float, float, float, float]
+Map = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks say: each with its value and limit, and the cells (rows, columns) where a local one failed."""
+
+    results: tuple[GuardResult, ...]
+    spoiled: Map
+
+    @property
+    def passed(self) -> bool:
+        return all(result.passed for result in self.results)
+
+    @property
+    def local(self) -> bool:
+        """Whether places are to blame, and not the picture: only then can they be mended alone."""
+        return bool(self.spoiled.any()) and float(self.spoiled.mean()) <= MOST_SPOILED
+
+
+def guards(
+    before: Picture,
+    after: Picture,
+    noise_sigma: float,
+    blur_sigma: float = 0.0,
+    faces: tuple[Box, ...] = (),
+    text: tuple[Box, ...] = (),
+    tone_kept: bool = True,
+) -> Checked:
+    """All checks of `after`, which is of the size of `before`, passed or not.
+
+    noise_sigma, blur_sigma: what look read in the original, 8-bit levels and pixels. faces, text:
+    (left, top, width, height) in the original.
+    tone_kept: False for a mode that is asked to change colours.
+
+    In the order of the answer: `colour`: mean CIEDE2000 between low frequencies. `area`: the worst area's. `neutral`:
+    chroma that grey has taken on.
+    `white`: levels that pure white has lost. `flat`: cells whose structure is gone. `halo`: overshoot along steps, as a
+    share of the step. `seam`: the strongest straight border that the original does not have, 8-bit levels. With faces,
+    `face`: 1 - correlation of the least similar. With text, `text`: share of strokes that vanished or appeared.
     """
-    drift = colour_difference(_low_frequencies(before.pixels), _low_frequencies(after.pixels))
-    mean, worst = float(drift.mean()), float(drift.max())
-    limits = COLOUR_LIMIT + COLOUR_PER_NOISE_LEVEL * noise_sigma, AREA_LIMIT + AREA_PER_NOISE_LEVEL * noise_sigma
-    values = {"colour": mean, "area": worst}
-    return tuple(
-        GuardResult(name, value, round(limit, 3), value <= limit)
-        for (name, value), limit in zip(values.items(), limits, strict=True)
+    pixels = after.pixels
+    low = _low_frequencies(before.pixels), _low_frequencies(pixels)
+    labs = lab_from_srgb(low[0]), lab_from_srgb(low[1])
+    drift = colour_difference_of_lab(*labs)
+    spoiled = np.zeros(drift.shape, np.bool_)
+    results = []
+
+    def check(name: str, value: float, limit: float, where: Map | None = None) -> None:
+        results.append(GuardResult(name, value, round(limit, 3), value <= limit))
+        if where is not None and value > limit:
+            spoiled[:] |= where
+
+    area_limit = AREA_LIMIT + AREA_PER_NOISE_LEVEL * noise_sigma
+    if tone_kept:
+        check("colour", float(drift.mean()), COLOUR_LIMIT + COLOUR_PER_NOISE_LEVEL * noise_sigma)
+        check("area", float(drift.max()), area_limit, drift > area_limit)
+        chroma = [np.hypot(lab[..., 1], lab[..., 2]) for lab in labs]
+        taken_on = np.where(chroma[0] < NEUTRAL_CHROMA, chroma[1] - chroma[0], 0.0)
+        limit = NEUTRAL_LIMIT + NEUTRAL_PER_NOISE_LEVEL * noise_sigma
+        check("neutral", float(np.quantile(taken_on, 0.99)), limit, taken_on > limit)
+        lost = 255 * np.where(low[0].min(axis=2) >= 254.5 / 255, (low[0] - low[1]).max(axis=2), 0.0)
+        limit = WHITE_LIMIT_LEVELS + NEUTRAL_PER_NOISE_LEVEL * noise_sigma
+        check("white", float(lost.max()), limit, lost > limit)
+    profiles = [_profiles(before.pixels), _profiles(pixels)]
+    flat = _flattened(profiles[0][0], profiles[1][0], drift.shape, noise_sigma)
+    check("flat", float(flat.sum()), FLAT_CELLS_LIMIT, flat)
+    overshoot = _overshoot(profiles[0], profiles[1], drift.shape, noise_sigma)
+    limit = HALO_LIMIT + HALO_PER_BLUR * blur_sigma**2
+    check("halo", float(np.quantile(overshoot, 0.95)), limit, overshoot > limit)
+    seam = max(_seam(a, b, noise_sigma) for a, b in zip(*profiles, strict=True))
+    check("seam", seam, SEAM_LIMIT_LEVELS + SEAM_PER_BLUR_LEVELS * blur_sigma**2)
+    if faces:
+        unlike = [1 - _likeness(before.pixels, pixels, face) for face in faces]
+        limit = FACE_LIMIT + FACE_PER_NOISE_LEVEL * noise_sigma
+        where = _cells_of([f for f, u in zip(faces, unlike, strict=True) if u > limit], drift.shape)
+        check("face", max(unlike), limit, where)
+    if text:
+        where = _cells_of(list(text), drift.shape)
+        changed, strokes = _strokes(profiles[0], profiles[1], drift.shape, noise_sigma)
+        share = changed[where].sum() / max(1.0, strokes[where].sum())
+        check("text", float(share), TEXT_LIMIT + TEXT_PER_NOISE_LEVEL * noise_sigma, where)
+    return Checked(tuple(results), spoiled)
+
+
+def weakened(before: Picture, after: Picture, checked: Checked, strength: float) -> Picture | None:
+    """`after` with only `strength` (0..1) of its change: in the places to blame, or everywhere if there are none.
+
+    None when it cannot be: the two are not of one size. The border of such a place is soft.
+    """
+    if before.pixels.shape != after.pixels.shape:
+        return None
+    if not checked.local:
+        return after.with_pixels(mix(before.pixels, after.pixels, strength))
+    rows, columns = (
+        np.clip((np.arange(length) - CELL / 2 + 0.5) / CELL, 0, count - 1)
+        for length, count in zip((before.height, before.width), checked.spoiled.shape, strict=True)
     )
+    kept = 1 - (1 - strength) * _grown(checked.spoiled).astype(np.float32)
+    mask = _interpolated(_interpolated(kept, rows).T, columns).T
+    return after.with_pixels(mix(before.pixels, after.pixels, np.ascontiguousarray(mask, dtype=np.float32)))
+
+
+def _grown(cells: Map) -> Map:
+    """The cells and their eight neighbours."""
+    padded = np.pad(cells, 1)
+    down = padded[:-2] | padded[1:-1] | padded[2:]
+    return np.asarray(down[:, :-2] | down[:, 1:-1] | down[:, 2:])
+
+
+def _interpolated(values: npt.NDArray[np.float32], at: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Rows of `values` at the places `at`, linearly between them."""
+    low = np.floor(at).astype(int)
+    high, share = np.minimum(low + 1, len(values) - 1), (at - low).astype(np.float32)[:, None]
+    return np.asarray(values[low] * (1 - share) + values[high] * share)
 
 
 def _low_frequencies(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
@@ -54,9 +199,180 @@ def _starts(length: int, step: int) -> npt.NDArray[np.int64]:
     return np.arange(0, max(1, length - step + 1), step)
 
 
+def _profiles(pixels: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """The green channel as sums over four rows, and over four columns (lying), in quarters of an 8-bit level.
+
+    Lines through steps and strokes in both directions, a quarter of the pixels each and half of the noise.
+    """
+    green = pixels[:, :, pixels.shape[2] // 2]
+    eight = green.astype(np.uint8) if green.dtype == np.uint8 else (green.astype(np.uint16) >> 8).astype(np.uint8)
+    return _fours(eight), _fours(eight.T)
+
+
+def _fours(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    if len(rows) < ROW_STEP:
+        rows = np.repeat(rows, ROW_STEP, axis=0)
+    whole = rows[: len(rows) // ROW_STEP * ROW_STEP].reshape(-1, ROW_STEP, rows.shape[1])
+    total = whole[:, 0].astype(np.int16)
+    for n in range(1, ROW_STEP):
+        total += whole[:, n]
+    return total
+
+
+def _range(values: npt.NDArray[Any], length: int, pick: np.ufunc) -> npt.NDArray[Any]:
+    """Running minimum or maximum over [x, x + length) along the last axis, by doubling."""
+    reach = 1
+    while reach < length:
+        step = min(reach, length - reach)
+        values = pick(values[:, :-step], values[:, step:])
+        reach += step
+    return values
+
+
+def _per_cell(
+    values: npt.NDArray[np.generic], offset: int, shape: tuple[int, ...], lying: bool
+) -> npt.NDArray[np.float64]:
+    """Sums of a profile map over the picture's cells; `values` begins `offset` pixels into the line."""
+    rows, columns = shape[::-1] if lying else shape[:2]
+    down = np.minimum(np.arange(len(values)) * ROW_STEP // CELL, rows - 1)
+    across = np.minimum((np.arange(values.shape[1]) + offset) // CELL, columns - 1)
+    tops, lefts = (np.flatnonzero(np.diff(index, prepend=-1)) for index in (down, across))
+    sums = np.zeros((rows, columns))
+    if tops.size and lefts.size:
+        part = np.add.reduceat(np.add.reduceat(values, lefts, axis=1, dtype=np.float32), tops, axis=0)
+        sums[np.ix_(down[tops], across[lefts])] = part
+    return sums.T if lying else sums
+
+
+def _overshoot(
+    before: tuple[npt.NDArray[np.int16], ...],
+    after: tuple[npt.NDArray[np.int16], ...],
+    shape: tuple[int, ...],
+    noise_sigma: float,
+) -> npt.NDArray[np.float64]:
+    """Per cell: mean overshoot beside steps as a share of the step; 0 where there are few steps.
+
+    A step, not a line: the original falls off on one side of the pixel only. The top of a blurred line must rise when
+    it is sharpened, the plateau beside a step must not.
+    """
+    reach, least = HALO_REACH, 4 * max(HALO_STEP_LEVELS, 4 * noise_sigma)
+    over, count = np.zeros(shape[:2]), np.zeros(shape[:2])
+    for lying, (p, q) in enumerate(zip(before, after, strict=True)):
+        if p.shape[1] <= 2 * reach + 1:
+            continue
+        for sign in (1, -1):
+            a, b = sign * p, sign * q
+            lowest, middle = _range(a, reach + 1, np.minimum), a[:, reach:-reach]
+            sides = middle - lowest[:, :-reach], middle - lowest[:, reach:]
+            fall, other = np.maximum(*sides), np.minimum(*sides)
+            step = (fall >= least) & (4 * other <= fall)
+            beyond = np.maximum(b[:, reach:-reach] - _range(a, 2 * reach + 1, np.maximum), 0)
+            share = np.where(step, beyond / np.maximum(fall, 1), 0).astype(np.float32)
+            over += _per_cell(share, reach, shape, bool(lying))
+            count += _per_cell(step, reach, shape, bool(lying))
+    return np.where(count >= 12, over / np.maximum(count, 1), 0.0)
+
+
+def _strokes(
+    before: tuple[npt.NDArray[np.int16], ...],
+    after: tuple[npt.NDArray[np.int16], ...],
+    shape: tuple[int, ...],
+    noise_sigma: float,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Per cell: pixels of strokes that have vanished or appeared, and pixels of strokes in the original."""
+    reach, least = 2 * STROKE_REACH, 4 * max(STROKE_LEVELS, 3 * noise_sigma)
+    changed, count = np.zeros(shape[:2]), np.zeros(shape[:2])
+    for lying, (p, q) in enumerate(zip(before, after, strict=True)):
+        if p.shape[1] <= 2 * reach + 1:
+            continue
+        for sign in (1, -1):
+            was, now = (
+                _range(_range(line, reach + 1, np.maximum), reach + 1, np.minimum) - line[:, reach:-reach]
+                for line in (sign * p, sign * q)
+            )
+            stroke = was >= least
+            lost = stroke & (now < STROKE_KEPT * was)
+            new = (now >= 2 * least) & (was < 0.1 * now)
+            changed += _per_cell(lost | new, reach, shape, bool(lying))
+            count += _per_cell(stroke, reach, shape, bool(lying))
+    return changed, count
+
+
+def _flattened(
+    before: npt.NDArray[np.int16], after: npt.NDArray[np.int16], shape: tuple[int, ...], noise_sigma: float
+) -> Map:
+    """Cells that had structure of eight pixels and more, and have none, or have become a mosaic of even blocks."""
+    rows, columns = before.shape[0] * ROW_STEP // CELL, before.shape[1] // CELL
+    flat = np.zeros(shape[:2], np.bool_)
+    if not rows or not columns:
+        return flat
+    deviation = []
+    for line in (before, after):
+        cut = line[: rows * CELL // ROW_STEP, : columns * CELL].astype(np.float32)
+        eights = cut.reshape(rows, 4, 2, columns, 4, 8).mean(axis=(2, 5)) / 4
+        deviation.append(eights.std(axis=(1, 3)))
+    even = []
+    for line in (before, after):
+        cut = np.diff(line, axis=1, append=0)[: rows * CELL // ROW_STEP, : columns * CELL] == 0
+        even.append(cut.reshape(rows, CELL // ROW_STEP, columns, CELL).mean(axis=(1, 3)))
+    structured = deviation[0] > max(STRUCTURE_LEVELS, 1.5 * noise_sigma)
+    # noise over a drawing hides that it is even, so that a mosaic can be told in a quiet original only
+    mosaic = (even[1] > 0.7) & (even[0] < 0.35) & (noise_sigma < MOSAIC_NOISE_SIGMA)
+    flat[:rows, :columns] = structured & ((deviation[1] < 0.25 * deviation[0]) | mosaic)
+    return flat
+
+
+def _seam(before: npt.NDArray[np.int16], after: npt.NDArray[np.int16], noise_sigma: float) -> float:
+    """The strongest straight border of SEAM_LENGTH pixels that stands alone, where the original is smooth; levels."""
+    steps, near = SEAM_LENGTH // ROW_STEP, 6
+    if len(before) < steps or before.shape[1] <= 2 * near + 2:
+        return 0.0
+    tops = _starts(len(before), steps)
+    counts = np.diff(tops, append=len(before))[:, None] * np.float32(4)
+    was, now = (np.diff(np.add.reduceat(x, tops, axis=0, dtype=np.int32) / counts, axis=1) for x in (before, after))
+    # what the mean of so many noisy pixels does by itself
+    chance = 4.5 * noise_sigma * np.sqrt(2 / SEAM_LENGTH)
+    around = _range(np.abs(was).astype(np.float32), 2 * near + 1, np.maximum)
+    jump = np.abs(now - was)
+    beside = [jump[:, near + n : -near + n or None] for n in (-4, -3, -2, 2, 3, 4)]
+    alone = jump[:, near:-near] - np.maximum.reduce(beside) - chance
+    return float(np.where(around < 1.0 + chance, alone, 0.0).max(initial=0.0))
+
+
+def _likeness(before: npt.NDArray[np.generic], after: npt.NDArray[np.generic], face: Box) -> float:
+    """Correlation of the layout of light and dark within a face's box; 1 for a face too small or plain to tell."""
+    left, top, right, bottom = (round(v) for v in (face[0], face[1], face[0] + face[2], face[1] + face[3]))
+    layouts = []
+    for pixels in (before, after):
+        crop = pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+        if min(crop.shape[:2]) < FACE_GRID:
+            return 1.0
+        tops, lefts = (np.arange(FACE_GRID) * length // FACE_GRID for length in crop.shape[:2])
+        sums = np.add.reduceat(np.add.reduceat(crop, tops, axis=0, dtype=np.float32), lefts, axis=1).mean(axis=2)
+        counts = [np.diff(e, append=n) for e, n in zip((tops, lefts), crop.shape[:2], strict=True)]
+        layout = sums / (counts[0][:, None] * counts[1])
+        layouts.append((layout - layout.mean()).ravel())
+    norms = [float(np.linalg.norm(layout)) for layout in layouts]
+    return 1.0 if norms[0] < FACE_GRID else float(layouts[0] @ layouts[1]) / max(norms[0] * norms[1], 1e-9)
+
+
+def _cells_of(boxes: list[Box], shape: tuple[int, ...]) -> Map:
+    """The cells that the boxes touch."""
+    cells = np.zeros(shape[:2], np.bool_)
+    for left, top, width, height in boxes:
+        first, last = (int(max(0, top)) // CELL, int(max(0, left)) // CELL), (top + height, left + width)
+        cells[first[0] : int(last[0] - 1) // CELL + 1, first[1] : int(last[1] - 1) // CELL + 1] = True
+    return cells
+
+
 def colour_difference(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """CIEDE2000 between sRGB colours 0..1, (..., 3) -> (...). Sharma, Wu and Dalal 2005, with kL = kC = kH = 1."""
-    (l1, a1, b1), (l2, a2, b2) = (np.moveaxis(lab_from_srgb(c), -1, 0) for c in (a, b))
+    """CIEDE2000 between sRGB colours 0..1, (..., 3) -> (...)."""
+    return colour_difference_of_lab(lab_from_srgb(a), lab_from_srgb(b))
+
+
+def colour_difference_of_lab(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """CIEDE2000 between CIELAB colours, (..., 3) -> (...). Sharma, Wu and Dalal 2005, with kL = kC = kH = 1."""
+    (l1, a1, b1), (l2, a2, b2) = (np.moveaxis(c, -1, 0) for c in (a, b))
     mean_chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
     g = 0.5 * (1 - np.sqrt(mean_chroma**7 / (mean_chroma**7 + 25.0**7)))
     a1, a2 = (1 + g) * a1, (1 + g) * a2

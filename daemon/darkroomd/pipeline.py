@@ -12,14 +12,16 @@ from pathlib import Path
 
 from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening, steps_for
 from darkroomd.errors import BadResult, Rejected, Retryable
-from darkroomd.guard import guards
-from darkroomd.job import Findings, Format, Job, Picture, Staged, Step, Verdict
+from darkroomd.guard import guards, weakened
+from darkroomd.job import Findings, Format, GuardResult, Job, Picture, Staged, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.picture import check_file, decoded, fingerprint_of, opened
 from darkroomd.save import check_size, encode, losses, result_format
 from darkroomd.write import discard, stage
 from darkroomd.xmp import made_by_us
 
+# of the change, where the checks did not pass: first half of it, then none (which for the whole would be no result)
+WEAKER = {0.5: "half strength", 0.0: "the original"}
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
 OUR_OWN = "darkroomd made this picture itself, and does not enhance it twice"
 
@@ -57,12 +59,10 @@ def run(job: Job) -> Staged:
         except BadResult as error:
             return Staged(job, content, timer.on(replace(verdict, status="failed", reason=str(error))))
         with timer("guard"):
-            checks = guards(picture, at_size_of(picture, result), found.noise_sigma)
-        verdict = replace(verdict, guards=checks, width=result.width, height=result.height)
-        if tripped := [check for check in checks if not check.passed]:
-            why = ", ".join(f"{check.name} {check.value:.1f} (limit {check.limit:g})" for check in tripped)
-            failed = replace(verdict, status="failed", reason=f"the result did not pass the checks: {why}")
-            return Staged(job, content, timer.on(failed))
+            result, checks, reason = _checked(picture, result, found)
+        verdict = replace(verdict, guards=checks, width=result.width, height=result.height, reason=reason)
+        if not all(check.passed for check in checks):
+            return Staged(job, content, timer.on(replace(verdict, status="refused")))
         return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps)))
     finally:
         os.close(descriptor)
@@ -74,6 +74,25 @@ def _decoded_twice(descriptor: int, job: Job) -> Picture:
         return decoded(descriptor, job.limits)
     except Rejected:
         return decoded(descriptor, job.limits)
+
+
+def _checked(picture: Picture, result: Picture, found: Findings) -> tuple[Picture, tuple[GuardResult, ...], str | None]:
+    """The strongest form of the result that passes the checks, what they say of it, and what was wrong at first.
+
+    Where nothing passes, the checks are those that failed at first.
+    """
+    noise, blur = found.noise_sigma, found.blur_sigma or 0.0
+    at_first = guards(picture, at_size_of(picture, result), noise, blur)
+    if at_first.passed:
+        return result, at_first.results, None
+    why = ", ".join(f"{c.name} {c.value:.2g} (limit {c.limit:g})" for c in at_first.results if not c.passed)
+    for strength, less in WEAKER.items() if at_first.local else [*WEAKER.items()][:1]:
+        weaker = weakened(picture, result, at_first, strength)
+        checked = at_first if weaker is None else guards(picture, weaker, noise, blur)
+        if weaker is not None and checked.passed:
+            where = f"{less} where it did not" if at_first.local else less
+            return weaker, checked.results, f"the full result did not pass the checks: {why}; written with {where}"
+    return result, at_first.results, f"the result did not pass the checks: {why}"
 
 
 def _left_alone(

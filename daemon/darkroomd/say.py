@@ -14,7 +14,8 @@ def verdict_line(verdict: Verdict) -> str:
     seconds = sum(verdict.seconds.values())
     if verdict.status == "done":
         where = "" if verdict.output is None else f" -> {printable(str(near(verdict.output)))}"
-        return f"{name}{where}  {found_words(verdict)}; {steps_words(verdict.steps)}; {seconds:.1f} s"
+        less = f"; {printable(verdict.reason)}" if verdict.reason else ""
+        return f"{name}{where}  {found_words(verdict)}; {steps_words(verdict.steps)}{less}; {seconds:.1f} s"
     reason = f": {printable(verdict.reason)}" if verdict.reason else ""
     return f"{name}  {verdict.status}{reason}"
 

@@ -283,9 +283,9 @@ class Service:
         job, verdict = claimed.job, staged.verdict
         if fingerprint(job.source) not in (None, job.fingerprint):
             raise Changed("changed while it was worked on")
-        if verdict.status == "failed":  # the guards said no: there is no result, and these bytes count as no success
+        if verdict.status in ("failed", "refused"):  # no result that passes the guards: these bytes are no success
             self._ledger.rejected(claimed.id, verdict, self._wall())
-            self._tell(verdict, "photo.failed", claimed)
+            self._tell(verdict, f"photo.{verdict.status}", claimed)
             return None
         state = self._ledger.staged(claimed.id, staged, self._wall())
         if state == "staged" and staged.digest is not None:

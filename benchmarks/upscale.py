@@ -32,9 +32,8 @@ class Pair:
 
 def set5(bench: Bench, scale: int) -> Iterator[Pair]:
     """Reduced by the set's authors with Matlab's bicubic."""
-    for path in bench.pictures(f"set5_sr_x{scale}"):
-        if path.stem.endswith("_LR"):
-            yield Pair(pixels(path), pixels(path.with_name(path.name.replace("_LR", "_HR"))))
+    for path in sorted((bench.data / f"set5_sr_x{scale}").glob("*_LR.png")):
+        yield Pair(pixels(path), pixels(path.with_name(path.name.replace("_LR", "_HR"))))
 
 
 def set14(bench: Bench, scale: int) -> Iterator[Pair]:

@@ -32,14 +32,15 @@ MAY_IMPORT = {
     "metrics": "config errors job record systemd",
     "say": "job log",
     # the service's own process, which stays small
-    "service": "config device errors job plan record settle systemd watch workers write",
+    "service": "config device errors job plan polite record settle systemd watch workers write",
     "systemd": "",
     "watch": "job",
     "settle": "job",
     "plan": "config errors job",
+    "polite": "",
     "record": "errors job ledger_file",
     "ledger_file": "errors",
-    "workers": "confine errors job",
+    "workers": "confine errors job polite",
     "confine": "job places",
     "log": "",
     # one photo, in a worker
@@ -70,7 +71,7 @@ MAY_IMPORT = {
     "fetch": "errors models places",
     # what a config says
     "config": "errors job marks models overlap places shape",
-    "shape": "job marks",
+    "shape": "job marks polite",
     "marks": "",
     "overlap": "",
     "places": "",

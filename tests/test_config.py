@@ -66,12 +66,29 @@ def test_every_key_arrives_where_it_belongs(home: Path) -> None:
 output: {format: jpeg, quality: 80, name: "{stem}-{mode}{ext}", existing: conflict, metadata: strip, mtime: now,
          unchanged: skip}
 service: {device: cpu, workers: 3, settle_seconds: 0.5, rescan_minutes: 10, memory_limit_mb: 2048, idle_minutes: 1,
-          redo: on-change}
+          redo: on-change, order: newest, cores: 2, nice: 19, quiet_hours: "22:00-07:00", pause_on_battery: true,
+          pause_when_busy_percent: 60, recycle_photos: 9, recycle_mb: 512}
 limits: {max_megapixels: 1000, max_file_mb: 2.5}
 """,
     )
     assert got.output == Output("jpeg", 80, "{stem}-{mode}{ext}", "conflict", "strip", "now", "skip")
-    assert got.service == Service("cpu", 3, 0.5, 10.0, 2048, 1.0, "on-change")
+    assert got.service == Service(
+        "cpu",
+        3,
+        0.5,
+        10.0,
+        2048,
+        1.0,
+        "on-change",
+        order="newest",
+        cores=2,
+        nice=19,
+        quiet_hours="22:00-07:00",
+        pause_on_battery=True,
+        pause_when_busy_percent=60.0,
+        recycle_photos=9,
+        recycle_mb=512,
+    )
     assert got.limits == Limits(1000.0, 2.5)
 
 
@@ -437,6 +454,14 @@ REFUSED_SETTINGS = [
     ("output: {unchanged: off}", "2:21: output.unchanged", "wants copy or skip, not off, which YAML reads as false"),
     ("service: {device: gpu}", "2:19: service.device", "wants auto, cpu, cuda (cuda:1 is the second card), tensorrt"),
     ("service: {device: openvino:1}", "2:19: service.device", "tensorrt or openvino, not the text 'openvino:1'"),
+    ("service: {order: latest}", "2:18: service.order", "wants oldest, newest or smallest"),
+    ("service: {cores: 0}", "2:18: service.cores", "wants auto or a whole number from 1 to 1024"),
+    ("service: {nice: 20}", "2:17: service.nice", "wants a whole number from 0 to 19"),
+    ('service: {quiet_hours: "22-7"}', "2:24: service.quiet_hours", "wants none or times such as 22:00-07:00"),
+    ("service: {pause_on_battery: 1}", "2:29: service.pause_on_battery", "wants true or false"),
+    ("service: {pause_when_busy_percent: 0}", "2:36: service.pause_when_busy_percent", "wants none or a number above"),
+    ("service: {recycle_photos: 0}", "2:27: service.recycle_photos", "wants a whole number from 1 up"),
+    ("service: {recycle_mb: 1}", "2:23: service.recycle_mb", "wants a whole number from 256 up"),
     ("service: {redo: true}", "2:17: service.redo", "wants ask or on-change, not true"),
     # the name of a copy
     ("output: {name: 5}", "2:16: output.name", "wants text, not 5 (in quotes it is text)"),
@@ -790,12 +815,15 @@ def test_every_block_in_the_docs_loads(home: Path) -> None:
     assert len(blocks) >= 7
 
 
+AUTO_OR_NONE = {"workers": 0, "memory_limit_mb": 0, "cores": 0, "pause_when_busy_percent": 0}
+
+
 def test_the_docs_name_every_key_with_its_default() -> None:
     rows = {line.split("`")[1]: line.split(" | ")[2] for line in DOCS.read_text().splitlines() if line[:3] == "| `"}
     for noun in (Output(), Service(), Limits()):
         for field in fields(noun):
             written = yaml.safe_load(rows[field.name].strip("`"))
-            assert getattr(noun, field.name) in (written, {"workers": 0, "memory_limit_mb": 0}.get(field.name))
+            assert getattr(noun, field.name) in (written, AUTO_OR_NONE.get(field.name))
     assert {field.name for field in fields(config.Folder)} | {"skip", "based_on", *shape.OPTIONS} <= rows.keys()
 
 

@@ -109,12 +109,13 @@ def test_a_network_that_is_not_there_is_for_the_operator() -> None:
 def test_workers_share_the_cores() -> None:
     settled = Settled(ROOT, ROOT / "a.jpg", Fingerprint(1, 2, 3, 4, 5))
 
-    def threads(workers: int, cores: int) -> int:
-        answer = plan(settled, FOLDER, config(service=Service(workers=workers)), DIGESTS, cores)
+    def threads(workers: int, cores: int, most: int = 0) -> int:
+        answer = plan(settled, FOLDER, config(service=Service(workers=workers, cores=most)), DIGESTS, cores)
         assert isinstance(answer, Job)
         return answer.engine.threads
 
     assert [threads(1, 8), threads(2, 8), threads(16, 8), threads(2, 0)] == [0, 4, 1, 0]
+    assert [threads(1, 8, 3), threads(2, 8, 4), threads(1, 2, 16), threads(0, 8, 2)] == [3, 2, 2, 2]
 
 
 def test_the_recipe_changes_with_what_shapes_the_bytes_and_with_nothing_else() -> None:

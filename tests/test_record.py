@@ -385,6 +385,39 @@ def test_the_oldest_comes_first_and_folders_take_turns(ledger: Ledger) -> None:
     assert ledger.claim(NOW, 9) == []
 
 
+def test_newest_or_smallest_first_and_folders_still_take_turns(ledger: Ledger) -> None:
+    def sized(name: str, size: int, root: Path = IN) -> Job:
+        job = photo(name)
+        return replace(job, root=root, source=root / name, fingerprint=replace(job.fingerprint, size=size))
+
+    other = Path("/photos/other")
+    ledger.take_in([sized("a.jpg", 30), sized("b.jpg", 9), sized("c.jpg", 100), sized("z.jpg", 500, other)], NOW)
+    assert [one.job.source.name for one in ledger.claim(NOW, 2, "smallest")] == ["b.jpg", "z.jpg"]
+    assert [one.job.source.name for one in ledger.claim(NOW, 1, "newest")] == ["c.jpg"]
+    assert [one.job.source.name for one in ledger.claim(NOW, 1)] == ["a.jpg"]
+
+
+def test_what_is_so_now_is_told_with_its_beginning_until_it_is_over(state: Path, ledger: Ledger) -> None:
+    ledger.tell(["paused: quiet hours", "/in: the folder is not there"], NOW)
+    ledger.tell(["/in: the folder is not there"], NOW + 60)
+    with Ledger.open(state, owner=False) as reader:
+        assert reader.live() == [(NOW, "/in: the folder is not there")]
+    ledger.tell([], NOW + 120)
+    assert ledger.live() == []
+
+
+def test_a_ledger_from_before_is_read_and_then_told_to(state: Path) -> None:
+    Ledger.open(state, owner=True).close()
+    with sqlite3.connect(state / "ledger.sqlite") as db:
+        db.execute("DROP TABLE live")
+    db.close()
+    with Ledger.open(state, owner=False) as reader:
+        assert reader.live() == []
+    with Ledger.open(state, owner=True) as ledger:
+        ledger.tell(["new"], NOW)
+        assert ledger.live() == [(NOW, "new")]
+
+
 def test_a_retry_comes_when_it_is_due_and_is_never_quarantined(ledger: Ledger) -> None:
     now = NOW
     ledger.take_in([photo("a.jpg")], now)

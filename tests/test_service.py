@@ -447,6 +447,67 @@ def test_a_result_that_the_ledger_could_not_note_is_found_again(house: House, mo
     assert house.ledger.counts() == {"done": 1}
 
 
+# Politeness
+
+
+def test_in_quiet_hours_no_photo_is_begun_and_afterwards_all_are(house: House) -> None:
+    begin = time.strftime("%H:%M", time.localtime(house.started - 600))
+    end = time.strftime("%H:%M", time.localtime(house.started + 3600))
+    house.config = house.a_config(quiet_hours=f"{begin}-{end}")
+    house.service = house.a_service()
+    house.drop("a.jpg")
+    with capture_logs() as log:
+        house.look()
+        assert house.ledger.counts() == {"pending": 1}
+        assert [text for _since, text in house.ledger.live()] == [f"paused: quiet hours ({begin}-{end})"]
+        house.after(3600)
+        house.look()
+    assert [entry["event"] for entry in log if "service" in entry["event"]] == ["service.paused", "service.resumed"]
+    assert house.outcomes() == [("a.jpg", "done")]
+    assert house.ledger.live() == []
+
+
+def test_whoever_says_once_means_now(house: House) -> None:
+    house.config = house.a_config(quiet_hours="00:00-23:59", settle_seconds=0.01)
+    house.service = house.a_service(clock=time.monotonic)
+    house.drop("a.jpg")
+    house.service.run_once()
+    assert house.outcomes() == [("a.jpg", "done")]
+
+
+def test_on_battery_and_beside_busy_programs_it_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.config = house.a_config(pause_on_battery=True, pause_when_busy_percent=50.0)
+    house.service = house.a_service()
+    house.drop("a.jpg")
+    with monkeypatch.context() as patch:
+        patch.setattr("darkroomd.service.on_battery", lambda: True)
+        patch.setattr(house.service._others, "percent", lambda _now: 80.0)
+        house.look()
+    assert house.verdicts == []
+    assert [text for _since, text in house.ledger.live()] == [
+        "paused: the machine runs on its battery",
+        "paused: other programs use 80 % of the processor",
+    ]
+    monkeypatch.setattr(house.service._others, "percent", lambda _now: 20.0)
+    house.look()
+    assert house.outcomes() == [("a.jpg", "done")]
+
+
+def test_what_is_not_as_it_should_be_can_be_read_from_the_ledger(house: House) -> None:
+    def refuse() -> Any:
+        raise ConfigError(["config.yaml:1:1: no"])
+
+    house.service = house.a_service(reload=refuse)
+    house.service._use_new_config()
+    house.service._watcher._overflow._count = 1
+    house.inbox.rmdir()
+    house.look()
+    told = " | ".join(text for _since, text in house.ledger.live())
+    assert "the folder is not there" in told
+    assert "the config on the disk has faults" in told
+    assert "events may have been lost, last at " in told
+
+
 # Scanning
 
 

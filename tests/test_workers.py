@@ -88,6 +88,22 @@ def test_a_worker_starts_no_more_threads_than_its_share(tmp_path: Path) -> None:
         pool.stop()
 
 
+def test_after_so_many_photos_or_so_much_memory_a_worker_makes_room_for_a_new_one(
+    tmp_path: Path, workers: Workers
+) -> None:
+    workers.most_photos = 2
+    pids = set()
+    for now in range(4):
+        workers.submit(job(tmp_path, "photo"), now).result(20)
+        pids |= {process.pid for slot in workers._slots for process in slot._processes()}
+        workers.tend(now)
+    assert len(pids) == 2
+    workers.most_photos, workers.most_mb = 500, 1
+    workers.submit(job(tmp_path, "photo"), 5).result(20)
+    workers.tend(5)
+    assert workers.alive() == 0
+
+
 def test_an_idle_worker_goes_and_comes_back(tmp_path: Path, workers: Workers) -> None:
     workers.submit(job(tmp_path, "photo"), 0).result(20)
     workers.tend(1)

@@ -17,7 +17,7 @@ from typing import Literal
 
 from darkroomd import marks, models, places, shape
 from darkroomd.errors import ConfigError, Unavailable
-from darkroomd.job import Limits, Mode, Output
+from darkroomd.job import Limits, Mode, Order, Output
 from darkroomd.marks import Fault, Node, Place
 from darkroomd.overlap import Spot, below, enters, is_file, spot
 
@@ -56,7 +56,11 @@ class Service:
     device: what computes, as job.DEVICE says. workers: processes, which share the cores; 0 for as many as the device
     needs. memory_limit_mb: of each, 0 for none. idle_minutes: after which a worker without photos ends. redo: whether
     a photo whose settings changed waits for a command or is enhanced again. metrics: `none`, `HOST:PORT` of this
-    machine, or the path of a socket. privacy: whether the log leaves photos' names out.
+    machine, or the path of a socket. privacy: whether the log leaves photos' names out. order: which of the waiting
+    photos of a folder comes first. cores: how many may be used, 0 for all. nice: of the workers. quiet_hours:
+    `HH:MM-HH:MM`, in which no photo is begun, or `none`. pause_on_battery, pause_when_busy_percent (0 for never): nor
+    then. recycle_photos, recycle_mb: after so many photos, or at rest with so much memory, a worker makes room for a
+    new one.
     """
 
     device: str = "auto"
@@ -68,6 +72,14 @@ class Service:
     redo: Literal["ask", "on-change"] = "ask"
     metrics: str = "none"
     privacy: bool = False
+    order: Order = "oldest"
+    cores: int = 0
+    nice: int = 10
+    quiet_hours: str = "none"
+    pause_on_battery: bool = False
+    pause_when_busy_percent: float = 0.0
+    recycle_photos: int = 500
+    recycle_mb: int = 3000
 
 
 @dataclass(frozen=True, slots=True)

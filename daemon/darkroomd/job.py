@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Status = Literal["done", "unchanged", "refused", "failed"]
+Order = Literal["oldest", "newest", "smallest"]
 Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
 DEVICE = r"auto|cpu|cuda(:\d{1,2})?|tensorrt(:\d{1,2})?|openvino"  # what `service.device` and `--device` take
 DEVICES = "auto, cpu, cuda (cuda:1 is the second card), tensorrt or openvino"

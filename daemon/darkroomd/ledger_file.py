@@ -16,6 +16,7 @@ VERSION = 1
 
 SCHEMA = """
 CREATE TABLE note (at REAL NOT NULL, text TEXT NOT NULL);
+CREATE TABLE live (text TEXT NOT NULL, since REAL NOT NULL);
 CREATE TABLE settings (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE job (
     id INTEGER PRIMARY KEY,
@@ -115,6 +116,7 @@ def _sound(path: Path, now: float) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         if _version(db, path) == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        db.execute("CREATE TABLE IF NOT EXISTS live (text TEXT NOT NULL, since REAL NOT NULL)")
         # SQLite opens a file that it may not write for reading, without a word, and would never try again
         db.execute("BEGIN IMMEDIATE")
         if note is not None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from darkroomd.config import Config, Folder, Rule
+from darkroomd.config import Config, Folder, Rule, Service
 from darkroomd.errors import Unavailable
 from darkroomd.job import FORMAT_OF, INSTEAD, READ_ONLY, SPELLINGS, Engine, Format, Job, Mode, Output, Settled, Skip
 
@@ -48,12 +48,18 @@ def plan(settled: Settled, folder: Folder, config: Config, digests: Mapping[str,
         limits=config.limits,
         engine=Engine(
             device=service.device,
-            threads=max(1, cores // service.workers) if service.workers > 1 and cores else 0,
+            threads=_threads(service, cores),
             memory_limit_mb=service.memory_limit_mb,
         ),
         recipe=recipe(mode, digests, config.output),
         output_root=folder.output,
     )
+
+
+def _threads(service: Service, cores: int) -> int:
+    """Of each worker; 0 for as many as the runtime likes, which is all cores."""
+    share = min(service.cores or cores, cores) if cores else service.cores
+    return max(1, share // max(1, service.workers)) if share and (service.cores or service.workers > 1) else 0
 
 
 def mode_for(relative: Path, folder: Folder) -> tuple[Mode | None, Rule | None]:

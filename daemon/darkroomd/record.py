@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from darkroomd.errors import CannotWrite, Changed, Conflict, Retryable
-from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Verdict, Written
+from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Order, Output, Settled, Staged, Verdict, Written
 from darkroomd.ledger_file import opened_by_owner, opened_by_reader, opened_by_visitor
 
 State = Literal[
@@ -43,6 +43,13 @@ State = Literal[
 FINISHED: tuple[State, ...] = ("done", "unchanged")
 PROBLEMS: tuple[State, ...] = ("refused", "failed", "quarantined", "conflict")
 WAITING: tuple[State, ...] = ("pending", "retry", "waiting")
+
+# a fingerprint begins with the inode and the size
+_ORDERS: dict[Order, str] = {
+    "oldest": "id",
+    "newest": "id DESC",
+    "smallest": "CAST(substr(fingerprint, instr(fingerprint, ':') + 1) AS INTEGER), id",
+}
 
 MOST_ATTEMPTS = 3
 LONGEST_DELAY_SECONDS = 3600.0
@@ -210,15 +217,15 @@ class Ledger:
                 db.execute(insert, (*paths, output_root, *seen, job.recipe, settings[chosen], now, now))
 
     @_told
-    def claim(self, now: float, limit: int) -> list[Claimed]:
-        """Up to `limit` jobs that are due, the oldest first and the watched folders in turn; their attempts are
+    def claim(self, now: float, limit: int, order: Order = "oldest") -> list[Claimed]:
+        """Up to `limit` jobs that are due, the watched folders in turn and each folder's in `order`; their attempts are
         counted on the disk before anybody decodes a byte. Photos that waited in vain to become complete fail here.
         """
         with self._writing() as db:
             db.execute(
                 "UPDATE job SET state = 'failed', changed_at = ? WHERE state = 'waiting' AND due_at <= ?", (now, now)
             )
-            rows = self._due(now, limit)
+            rows = self._due(now, limit, order)
             for row in rows:
                 db.execute(
                     "UPDATE job SET state = 'running', attempt = attempt + 1, unanswered = unanswered + 1, "
@@ -463,6 +470,24 @@ class Ledger:
         """What happened to the ledger itself, with its time, oldest first."""
         return [(row["at"], row["text"]) for row in self._db.execute("SELECT at, text FROM note ORDER BY rowid")]
 
+    @_told
+    def tell(self, texts: Sequence[str], now: float) -> None:
+        """What is so at the moment, for whoever asks for the status; what was so already keeps its time."""
+        known = dict(self._db.execute("SELECT text, since FROM live").fetchall())
+        if list(known) == list(map(_plain, texts)):
+            return
+        with self._writing() as db:
+            db.execute("DELETE FROM live")
+            rows = [(text, known.get(text, now)) for text in map(_plain, texts)]
+            db.executemany("INSERT INTO live VALUES (?, ?)", rows)
+
+    @_told
+    def live(self) -> list[tuple[float, str]]:
+        """What the service last told, each with the time since which it is so; also before it was killed."""
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'live'").fetchone():
+            return []  # an earlier version's ledger that its owner has not opened yet
+        return [(row["since"], row["text"]) for row in self._db.execute("SELECT * FROM live ORDER BY rowid")]
+
     # Inside
 
     @contextmanager
@@ -522,13 +547,13 @@ class Ledger:
         self._db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (text,))
         return int(self._db.execute("SELECT id FROM settings WHERE text = ?", (text,)).fetchone()[0])
 
-    def _due(self, now: float, limit: int) -> list[sqlite3.Row]:
+    def _due(self, now: float, limit: int, order: Order) -> list[sqlite3.Row]:
         # Due times beyond the longest delay were set before the clock was set back: due now, or they would be stuck.
         due = f"state IN ('pending', 'retry') AND (due_at <= :now OR due_at > :now + {LONGEST_DELAY_SECONDS})"
         roots = [row[0] for row in self._db.execute(f"SELECT DISTINCT root FROM job WHERE {due}", {"now": now})]
-        oldest = f"SELECT * FROM job WHERE root = :root AND {due} ORDER BY id LIMIT :limit"
+        first = f"SELECT * FROM job WHERE root = :root AND {due} ORDER BY {_ORDERS[order]} LIMIT :limit"
         queues = [
-            self._db.execute(oldest, {"root": root, "now": now, "limit": limit}).fetchall()
+            self._db.execute(first, {"root": root, "now": now, "limit": limit}).fetchall()
             for root in sorted(roots, key=lambda root: self._last_turn.get(root, 0))
         ]
         rows = [row for row in chain.from_iterable(zip_longest(*queues)) if row is not None][:limit]

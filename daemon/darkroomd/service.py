@@ -36,6 +36,7 @@ from darkroomd.errors import (
 )
 from darkroomd.job import Job, Settled, Sighting, Skip, Staged, Status, Verdict, Written
 from darkroomd.plan import plan
+from darkroomd.polite import Others, on_battery, reasons
 from darkroomd.record import Claimed, Ledger, delay_seconds
 from darkroomd.settle import Settling, fingerprint
 from darkroomd.systemd import Systemd
@@ -101,6 +102,10 @@ class Service:
         self._running: dict[int, tuple[Claimed, Future[Staged]]] = {}
         # The one kind of queue that a signal handler may put something on.
         self._wake: SimpleQueue[str] = SimpleQueue()
+        self._others = Others()
+        self._paused: tuple[str, ...] = ()
+        self._stale: tuple[str, ...] = ()
+        self._lost: tuple[str, ...] = ()
         self._stopping = self._reload_asked = self._is_last_look = self._recovered = False
         self._use(config, digests)
 
@@ -115,6 +120,8 @@ class Service:
         self._watcher = Watcher(list(self._folders), lambda: self._wake.put("event"))
         self._workers.count = config.service.workers or workers_for(config.service.device)
         self._workers.idle_seconds = config.service.idle_minutes * 60
+        self._workers.nice = config.service.nice
+        self._workers.most_photos, self._workers.most_mb = config.service.recycle_photos, config.service.recycle_mb
         self._settling.forget()
         self._health = Health()
         self._scan: Iterator[Sighting] = iter(())
@@ -195,14 +202,41 @@ class Service:
         before, self._health = self._health, self._watcher.health()
         if self._health.rescan:
             log.warning("watch.rescan", reason="events may have been lost")
+            at = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._wall()))
+            self._lost = (f"events may have been lost, last at {at}: all folders were looked through then",)
             self._settling.forget()
             self._scan_due = -float("inf")
         for note in sorted(set(self._health.notes) - set(before.notes)):
             log.warning("watch.degraded", note=note)
         for note in sorted(set(before.notes) - set(self._health.notes)):
             log.info("watch.recovered", note=note)
+        self._ask_politely()
+        self._ledger.tell([*self._paused, *self._health.notes, *self._stale, *self._lost], self._wall())
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self._ledger.counts().items()))
         self._systemd.status((counts or "no photos yet") + ("; degraded, see the log" if self._health.notes else ""))
+
+    def _ask_politely(self) -> None:
+        """Whether a photo may be begun: what is in work goes on, because to break it off would be work for nothing."""
+        if self._is_last_look:  # somebody asked for it now
+            return
+        asked, local = self._config.service, time.localtime(self._wall())
+        most = asked.pause_when_busy_percent
+        before, self._paused = (
+            self._paused,
+            tuple(
+                reasons(
+                    asked.quiet_hours,
+                    local.tm_hour * 60 + local.tm_min,
+                    asked.pause_on_battery and on_battery(),
+                    self._others.percent(self._clock()) if most else 0.0,
+                    most,
+                )
+            ),
+        )
+        if self._paused and not before:
+            log.info("service.paused", reason="; ".join(self._paused))
+        elif before and not self._paused:
+            log.info("service.resumed")
 
     def _take_in(self, now: float) -> None:
         jobs: dict[Settled, Job] = {}
@@ -229,8 +263,8 @@ class Service:
             log.info("photo.planned", source=job.source, mode=job.mode.name, target=job.target)
 
     def _start_jobs(self, now: float) -> None:
-        while not self._stopping and (free := self._workers.free()):
-            claimed = self._ledger.claim(self._wall(), free)
+        while not (self._stopping or self._paused) and (free := self._workers.free()):
+            claimed = self._ledger.claim(self._wall(), free, self._config.service.order)
             for one in claimed:
                 if self._still_there(one, now):
                     log.info("photo.started", source=one.job.source, job=one.id, attempt=one.attempt)
@@ -435,8 +469,11 @@ class Service:
         except (ConfigError, Unavailable, OSError) as error:
             for fault in error.faults if isinstance(error, ConfigError) else [str(error)]:
                 log.error("config.refused", fault=fault)
+            self._stale = ("the config on the disk has faults (see `darkroomd check`): the earlier one is in use",)
+            self._health_due = -float("inf")
         else:
             self._watcher.stop()
+            self._stale = ()
             self._use(config, digests)
             self._watcher.start()
             log.info("config.reloaded", folders=len(self._folders))
@@ -464,6 +501,8 @@ class Service:
             self._systemd.stopping()
             self._watcher.stop()
             self._put_back()
+            with contextlib.suppress(CannotWrite):
+                self._ledger.tell((), self._wall())
             log.info("service.stopped", exit_code=self.summary.exit_code)
             for number, handler in before.items():
                 signal.signal(number, handler)

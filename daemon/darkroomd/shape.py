@@ -23,8 +23,9 @@ from pydantic import WrapValidator as Wrap
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
-from darkroomd.job import DEVICE, DEVICES, Format
+from darkroomd.job import DEVICE, DEVICES, Format, Order
 from darkroomd.marks import Fault, Node, shown
+from darkroomd.polite import QUIET_HOURS
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,27 @@ class _Wants(Wrap):
     """Says what a key takes: in the message of its faults, and in the schema for editors."""
 
     what: str = ""
-    auto: bool = False
+    word: str = ""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler(core)
         kinds = [one for one in found.get("anyOf", [found]) if one.get("type") != "null"]
-        kinds += [{"const": "auto"}] if self.auto else []
+        kinds += [{"const": self.word}] if self.word else []
         return {"description": self.what, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})}
 
 
-def _wants(what: str, auto: int | None = None) -> _Wants:
+def _wants(what: str, auto: int | None = None, none: int | None = None) -> _Wants:
+    word, meant = ("none", none) if auto is None else ("auto", auto)
+
     def check(value: object, inner: ValidatorFunctionWrapHandler) -> object:
-        if auto is not None and value == "auto":
-            return auto
+        if meant is not None and value == word:
+            return meant
         try:
             return inner(value)
         except ValidationError:
             raise PydanticCustomError("wants", what) from None
 
-    return _Wants(check, what=what, auto=auto is not None)
+    return _Wants(check, what=what, word=word if meant is not None else "")
 
 
 def _file_name(template: str) -> str:
@@ -79,6 +82,7 @@ def _pattern(name: str) -> str:
 
 
 _Name = Annotated[str, _wants("text")]
+_QUIET = rf"^(none|{QUIET_HOURS.pattern})$"
 
 
 # on this machine only: whoever wants to be asked from elsewhere puts a proxy in front, which can also ask who it is
@@ -146,6 +150,16 @@ class Service(Shape):
     redo: Annotated[Literal["ask", "on-change"] | None, _wants("ask or on-change")] = None
     metrics: Annotated[str | None, Field(pattern=_METRICS), _wants(_METRICS_WORDS)] = None
     privacy: Annotated[bool | None, _wants("true or false")] = None
+    order: Annotated[Order | None, _wants("oldest, newest or smallest")] = None
+    cores: Annotated[int | None, Field(ge=1, le=1024), _wants("auto or a whole number from 1 to 1024", auto=0)] = None
+    nice: Annotated[int | None, Field(ge=0, le=19), _wants("a whole number from 0 to 19")] = None
+    quiet_hours: Annotated[str | None, Field(pattern=_QUIET), _wants("none or times such as 22:00-07:00")] = None
+    pause_on_battery: Annotated[bool | None, _wants("true or false")] = None
+    pause_when_busy_percent: Annotated[
+        float | None, Field(gt=0, le=100), _wants("none or a number above 0, up to 100", none=0)
+    ] = None
+    recycle_photos: Annotated[int | None, Field(ge=1, le=1_000_000), _wants("a whole number from 1 up")] = None
+    recycle_mb: Annotated[int | None, Field(ge=256), _wants("a whole number from 256 up")] = None
 
 
 class Limits(Shape):

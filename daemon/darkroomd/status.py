@@ -27,5 +27,5 @@ def status_of(ledger: Ledger, folders: Sequence[Folder], now: float) -> dict[str
         ],
         "running": [asdict(entry) for entry in ledger.rows(("running", "staged"), PROBLEMS_SHOWN)],
         "problems": [asdict(entry) for entry in ledger.rows((*PROBLEMS, "retry", "waiting"), PROBLEMS_SHOWN)],
-        "notes": [text for _at, text in ledger.notes()],
+        "notes": [text for _at, text in (*ledger.live(), *ledger.notes())],
     }

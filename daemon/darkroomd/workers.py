@@ -13,12 +13,15 @@ import signal
 import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from darkroomd.confine import Walls, confined
 from darkroomd.errors import OutOfMemory, Retryable
 from darkroomd.job import Job, Staged
+from darkroomd.polite import step_back
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
@@ -48,12 +51,16 @@ class Workers:
         *,
         idle_seconds: float = 300.0,
         limit_seconds: float = 3600.0,
+        nice: int = 0,
         walls: Callable[[Job], Walls] | None = None,
         executor: Callable[[], Executor] | None = None,
     ) -> None:
         self.count = count
         self.idle_seconds = idle_seconds
         self.limit_seconds = limit_seconds
+        self.nice = nice
+        self.most_photos = 500
+        self.most_mb = 3000
         self._run = run
         self._walls = walls
         self._executor = executor
@@ -77,7 +84,7 @@ class Workers:
                 self._let_go(idle[0])
             taken = {slot.number for slot in self._slots}
             number = next(number for number in range(len(taken) + 1) if number not in taken)
-            slot = _Slot(_process(inside) if self._executor is None else self._executor(), number, inside)
+            slot = _Slot(_process(inside, self.nice) if self._executor is None else self._executor(), number, inside)
             self._slots.append(slot)
         try:
             slot.begin(self._run, replace(job, engine=replace(job.engine, worker=slot.number)), now)
@@ -96,6 +103,9 @@ class Workers:
                 self._let_go(slot)
             elif not slot.idle:
                 slot.idle, slot.since = True, now
+                # what a codec or a driver leaks goes with its process, and between two photos nobody waits for it
+                if slot.photos >= self.most_photos or slot.resident_mb() > self.most_mb:
+                    self._let_go(slot)
 
     def _let_go(self, slot: "_Slot") -> None:
         slot.pool.shutdown(wait=False)
@@ -141,6 +151,7 @@ class _Slot:
     idle: bool = False
     broken: bool = False
     killed: str = ""
+    photos: int = 0
     answer: "Future[Staged]" = field(default_factory=Future)
     _begun: bool = False
 
@@ -155,9 +166,18 @@ class _Slot:
             inner = self.pool.submit(_call, run, job)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.photos += 1
         self.since, self.idle, self._begun, self.answer = now, False, True, Future()
         self.answer.set_running_or_notify_cancel()
         inner.add_done_callback(self._pass_on)
+
+    def resident_mb(self) -> float:
+        """What it holds now, without a photo; 0 when nobody knows."""
+        pages = 0
+        for process in self._processes():
+            with suppress(OSError, ValueError, IndexError):
+                pages += int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def kill(self, reason: str) -> None:
         self.killed = self.killed or reason
@@ -188,20 +208,23 @@ class _Slot:
         return list((getattr(self.pool, "_processes", None) or {}).values())
 
 
-def _process(inside: Walls | None) -> Executor:
+def _process(inside: Walls | None, nice: int) -> Executor:
     """A pool of one. spawn, because a forked process must not use a graphics card that its parent has touched."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(), inside))
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(), inside, nice))
 
 
-def _begin(parent: int, inside: Walls | None) -> None:
-    """In the worker: die with the service, leave it to the service to decide about signals, and stay behind walls."""
+def _begin(parent: int, inside: Walls | None, nice: int) -> None:
+    """In the worker: die with the service, leave it to the service to decide about signals, give way to other programs,
+    and stay behind walls."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    with suppress(OSError):
+        step_back(nice)
     if inside is not None:
         confined(inside)
 

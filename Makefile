@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench quality sheets torture pictures train wheel witnesses readers clean
+.PHONY: run test lint format bench peers quality sheets torture pictures train wheel witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -39,6 +39,10 @@ format: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	cargo bench --workspace
 	$(BIN)/python -m benchmarks.speed
+
+# What people use instead, on this machine; the peers live in an environment of their own.
+peers: $(VENV)/.ready-dev .venv-peers/.ready
+	$(BIN)/python -m benchmarks.peers
 
 quality: $(VENV)/.ready-quality readers
 	$(BIN)/python -m benchmarks.quality
@@ -113,6 +117,13 @@ $(VENV)/.ready-quality: $(VENV)/.ready-dev
 .venv-train/.ready: training/requirements.txt
 	$(PYTHON) -m venv .venv-train
 	PIP_CONSTRAINT= .venv-train/bin/pip install --quiet -r training/requirements.txt
+	@touch $@
+
+.venv-peers/.ready: benchmarks/peers.txt
+	@ldconfig -p | grep -q libvulkan.so.1 && ldconfig -p | grep -q libomp.so.5 || \
+	  $(call as_root,apt-get install -y -q libvulkan1 libomp5) || echo "run: apt-get install libvulkan1 libomp5"
+	$(PYTHON) -m venv .venv-peers
+	PIP_CONSTRAINT= .venv-peers/bin/pip install --quiet -r benchmarks/peers.txt
 	@touch $@
 
 # Debian packages that tests use as independent witnesses: installed where we may, else named. systemd-container boots the

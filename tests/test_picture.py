@@ -103,10 +103,10 @@ REFUSED = {
     "jpeg header only": (JPEG[:30], Incomplete, "ends too early"),
     "truncated png": (png(100, 100), Incomplete, "ends too early"),
     "no pixels": (png(0, 10), Rejected, r"the picture has no pixels \(0×10\)"),
-    "300 megapixels by its header": (
-        png(20000, 15000),
+    "600 megapixels by its header": (
+        png(30000, 20000),
         Rejected,
-        r"20000×15000 \(300 megapixels\); limits.max_megapixels allows 250",
+        r"30000×20000 \(600 megapixels\); limits.max_megapixels allows 500",
     ),
     "two billion pixels wide": (png(2**31 - 1, 1), Rejected, "megapixels|damaged"),
 }

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -16,6 +17,7 @@ from darkroomd.grain import with_grain
 from darkroomd.job import Engine, Findings, Mode, Picture, Region, Step
 from darkroomd.models import HOW_TO_FETCH, Card, card
 from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
+from darkroomd.scratch import by_bands, forget, room
 
 # `choose` runs the network when one of these is reached. Set on training photographs (training/fit_look.py) so that
 # at most one clean photograph in twenty reaches any of them.
@@ -148,7 +150,7 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings
         elif step.strength == 1:
             result = picture.with_pixels(restored)
         else:
-            result = picture.with_pixels(mix(picture.pixels, restored, step.strength))
+            result = picture.with_pixels(by_bands(partial(_mixed, step.strength), picture.pixels, restored))
         if step.region == "all":
             picture = result
     return result
@@ -194,6 +196,10 @@ def _answer(original: Any, beneath: Any, patch: Patch, net: Network, engine: Eng
     correction = 0.5 + (answer.astype(np.float32) - resize(host, *size).astype(np.float32)) / (2 * full)
     restored = host + (2 * resize(correction, width, height) - 1) * full
     return np.ascontiguousarray(np.rot90(np.rint(restored.clip(0, full)).astype(host.dtype), -patch.turns))
+
+
+def _mixed(strength: float, a: Any, b: Any) -> Any:
+    return mix(a, b, strength)
 
 
 def _enlarged(picture: Picture, large: Any, strength: float, size: tuple[int, int]) -> Picture:
@@ -257,7 +263,7 @@ def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
     """
     scale, count = net.card.scale, len(plan)
     canvas = Canvas(plan, pixels.shape[2], pixels.dtype.name, scale)
-    out = np.empty((plan.height * scale, plan.width * scale, pixels.shape[2]), pixels.dtype)
+    out = room((plan.height * scale, plan.width * scale, pixels.shape[2]), pixels.dtype)
     tiles = [np.empty((1, 3, plan.tile_height, plan.tile_width), np.float32) for _ in range(min(count, 2))]
     answers = [np.empty((1, 3, plan.tile_height * scale, plan.tile_width * scale), np.float32) for _ in tiles]
     done = 0
@@ -271,6 +277,7 @@ def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
         if ready := canvas.rows_ready():
             out[done : done + ready] = canvas.take()
             done += ready
+            forget(pixels, out)
 
     with ThreadPoolExecutor(1) as beside:
         cutting, adding = beside.submit(cut, pixels, plan, 0, tiles[0]), None

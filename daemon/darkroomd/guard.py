@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from darkroomd._core import linear_from_srgb, mix
 from darkroomd.job import GuardResult, Picture
+from darkroomd.scratch import bands
 
 # 256 pixels a cell: the mean of noise with sigma 25 stays within 2 levels, a black patch does not
 ROW_STEP = 4
@@ -185,6 +186,11 @@ def _low_frequencies(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]
 
     `reduceat` because it is five times faster than a mean over a reshaped array: 8 ms at 12 megapixels.
     """
+    parts = [_cell_means(pixels[rows]) for rows in bands(pixels, CELL)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _cell_means(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     rows = pixels[::ROW_STEP]
     tops, lefts = _starts(rows.shape[0], CELL // ROW_STEP), _starts(rows.shape[1], CELL)
     sums = np.add.reduceat(np.add.reduceat(rows, lefts, axis=1, dtype=np.uint32), tops, axis=0)

@@ -154,7 +154,7 @@ class Output:
 class Limits:
     """What is refused from the header alone, before decoding."""
 
-    max_megapixels: float = 250.0
+    max_megapixels: float = 500.0
     max_file_mb: float = 1024.0
 
 

@@ -5,6 +5,7 @@ for noise. The constants were fitted on training pictures with known damage (tra
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from darkroomd.device import Detector, detector
 from darkroomd.faces import faces
 from darkroomd.job import Box, Engine, Face, Findings, Picture, Region
 from darkroomd.lines import lines
+from darkroomd.scratch import bands
 
 Found = TypeVar("Found", Face, Box)
 
@@ -36,7 +38,7 @@ BLUR_BEYOND_REPAIR_SIGMA = 2.5
 
 def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine: Engine = Engine()) -> Findings:  # noqa: B008
     """Look at a picture; never modifies it. regions: what else to find, faces or text or both, where a detector is."""
-    seen = measure(picture.pixels, CELL)
+    seen = _measured(picture.pixels)
     noise_sigma = _noise_sigma(seen)
     blur_sigma = _blur_sigma(seen)
     bright, dark = (100 * _share_of_pixels(share, picture) for share in (seen.bright, seen.dark))
@@ -61,6 +63,25 @@ def _found(find: Finder[Found], picture: Picture, name: str, engine: Engine) -> 
     return None if known is None else find(picture.pixels, known)
 
 
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Of a giant that was measured band by band: the core's maps, one below the other."""
+
+    noise_sigma: npt.NDArray[np.float32]
+    edge: npt.NDArray[np.float32]
+    softness: npt.NDArray[np.float32]
+    blockiness: npt.NDArray[np.float32]
+    dark: npt.NDArray[np.float32]
+    bright: npt.NDArray[np.float32]
+
+
+def _measured(pixels: Any) -> Measurement | _Maps:
+    parts = [measure(pixels[rows], CELL) for rows in bands(pixels, CELL)]
+    if len(parts) == 1:
+        return parts[0]
+    return _Maps(**{one.name: np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(_Maps)})
+
+
 def _share_of_pixels(per_cell: npt.NDArray[np.float32], picture: Picture) -> float:
     """The mean over pixels of a share per cell: the last cells are smaller than the others."""
     rows, columns = (
@@ -70,7 +91,7 @@ def _share_of_pixels(per_cell: npt.NDArray[np.float32], picture: Picture) -> flo
     return float(rows @ per_cell @ columns) / (picture.width * picture.height)
 
 
-def _noise_sigma(seen: Measurement) -> float:
+def _noise_sigma(seen: Measurement | _Maps) -> float:
     """0 for a picture too small to tell."""
     told = np.isfinite(seen.noise_sigma)
     unclipped = told & (seen.bright < 0.2) & (seen.dark < 0.2)
@@ -78,7 +99,7 @@ def _noise_sigma(seen: Measurement) -> float:
     return CHANNEL_NOISE_PER_LUMA_NOISE * float(np.quantile(cells, QUIET_QUANTILE)) if cells.size else 0.0
 
 
-def _blur_sigma(seen: Measurement) -> float | None:
+def _blur_sigma(seen: Measurement | _Maps) -> float | None:
     edged = np.isfinite(seen.softness)
     if not edged.any():
         return None
@@ -87,7 +108,7 @@ def _blur_sigma(seen: Measurement) -> float | None:
     return float(np.interp(np.median(seen.softness[strong]), shares, sigmas))
 
 
-def _blockiness(seen: Measurement) -> float:
+def _blockiness(seen: Measurement | _Maps) -> float:
     told = seen.blockiness[np.isfinite(seen.blockiness)]
     return float(np.median(told)) if told.size else 1.0
 

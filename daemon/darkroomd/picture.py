@@ -20,7 +20,7 @@ from darkroomd import exif, heic, iptc, jxl, raw
 from darkroomd.colour import is_srgb, own_image, readable, to_network
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Fingerprint, Limits, Picture, Raster, Tags
-from darkroomd.scratch import bands, forget, room
+from darkroomd.scratch import BAND_BYTES, LARGE_BYTES, bands, forget, room
 
 pyvips.cache_set_max(0)  # a photo is opened once; cached operations only look like a leak
 
@@ -347,22 +347,40 @@ def _filled(image: Any, way_up: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
     """(colours, alpha) of the upright picture, decoded from top to bottom in bands that are let go on the way."""
     dtype = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}[image.format]
     colours = 4 if image.interpretation == "cmyk" else 1 if image.bands < 3 else 3
-    lies = way_up >= 5
-    size = (image.width, image.height) if lies else (image.height, image.width)
+    size = (image.height, image.width) if way_up < 5 else (image.width, image.height)
+    whole = (image.height, image.width, image.bands)
+    row_bytes = image.width * image.bands * np.dtype(dtype).itemsize
+    if image.height * row_bytes < LARGE_BYTES:
+        stored = np.frombuffer(image.write_to_memory(), dtype).reshape(whole)
+        upright = stored if way_up == 1 else np.ascontiguousarray(_upright(stored, way_up))
+        if image.bands == colours:
+            return upright, None
+        return np.ascontiguousarray(upright[:, :, :colours]), np.ascontiguousarray(upright[:, :, colours:])
     pixels = room((*size, colours), dtype)
     alpha = room((*size, 1), dtype) if image.bands > colours else None
-    step = max(64, (16 << 20) // (image.width * image.bands * pixels.itemsize))
+    # one region for the whole walk: separate crops of a file that can be read once only would each read ahead
+    # a band of a picture that lies touches every page of the upright one: few of them, in pieces
+    lies = way_up >= 5
+    region, waiting_bytes = pyvips.Region.new(image), 0
+    step, columns = (max(1, (48 << 20) // row_bytes), 4096) if lies else (max(1, (2 << 20) // row_bytes), image.width)
     for top in range(0, image.height, step):
         rows = min(step, image.height - top)
-        # pyvips leaves axes of length 1 out: the shape of a grey pixel is ()
-        band = image.crop(0, top, image.width, rows).numpy().reshape(rows, image.width, image.bands)
-        for left in range(0, image.width, 4096 if lies else image.width):  # a band that lies touches every row
-            columns = slice(left, left + (4096 if lies else image.width))
-            _as_stored(pixels, way_up)[top : top + rows, columns] = band[:, columns, :colours]
+        data = region.fetch(0, top, image.width, rows)
+        band = np.frombuffer(data, dtype).reshape(rows, image.width, image.bands)
+        for left in range(0, image.width, columns):
+            part = (slice(top, top + rows), slice(left, left + columns))
+            _as_stored(pixels, way_up)[part] = band[:, part[1], :colours]
             if alpha is not None:
-                _as_stored(alpha, way_up)[top : top + rows, columns] = band[:, columns, colours : colours + 1]
-            forget(pixels, alpha)
+                _as_stored(alpha, way_up)[part] = band[:, part[1], colours:]
+            waiting_bytes += LARGE_BYTES if lies else band.nbytes
+            if waiting_bytes >= BAND_BYTES:
+                forget(pixels, alpha)
+                waiting_bytes = 0
     return pixels, alpha
+
+
+def _upright(stored: npt.NDArray[Any], way_up: int) -> npt.NDArray[Any]:
+    return _as_stored(stored, {6: 8, 8: 6}.get(way_up, way_up))
 
 
 def _as_stored(upright: npt.NDArray[Any], way_up: int) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ import errno
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -64,3 +64,20 @@ def bands(array: npt.NDArray[Any], multiple_of: int = 1) -> Iterator[slice]:
     for top in range(0, height, max(1, step)):
         yield slice(top, min(height, top + step))
         forget(array)
+
+
+def by_bands(
+    make: Callable[..., npt.NDArray[Any]], *arrays: npt.NDArray[Any], multiple_of: int = 1
+) -> npt.NDArray[Any]:
+    """make(*arrays), for a `make` that gives rows for rows of the same size: of a giant band by band, into a room."""
+    if arrays[0].nbytes < LARGE_BYTES:
+        return make(*arrays)
+    out: npt.NDArray[Any] | None = None
+    for rows in bands(arrays[0], multiple_of):
+        part = make(*(array[rows] for array in arrays))
+        if out is None:
+            out = room((arrays[0].shape[0], *part.shape[1:]), part.dtype)
+        out[rows] = part
+        forget(out, *arrays)
+    assert out is not None
+    return out

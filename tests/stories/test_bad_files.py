@@ -30,7 +30,7 @@ BAD = {
     "truncated.png": (png(100, 100), "the PNG file ends too early"),
     "diary.jpg": (b"Dear diary, today I took no photo at all.\n", "not a photo: the content is none of jpeg, png"),
     "no-pixels.png": (png(0, 10), "the picture has no pixels (0×10)"),
-    "bomb.png": (png(20000, 15000), "the picture is 20000×15000 (300 megapixels); limits.max_megapixels allows 250"),
+    "bomb.png": (png(30000, 20000), "the picture is 30000×20000 (600 megapixels); limits.max_megapixels allows 500"),
     "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(60), "HEIC files are not supported"),
 }
 

@@ -24,9 +24,9 @@ from pathlib import Path
 import pytest
 from tests import networks
 from tests.conftest import make_job
-from darkroomd import picture, pipeline, scratch
+from darkroomd import guard, picture, pipeline, scratch
 from darkroomd.job import Mode, Treatment
-scratch.LARGE_BYTES = picture.LARGE_BYTES = int(sys.argv[3])
+scratch.LARGE_BYTES = guard.BANDED_BYTES = int(sys.argv[3])
 scratch.BAND_BYTES = picture.BAND_BYTES = 8 << 20
 home, name = Path(sys.argv[1]), sys.argv[2]
 networks.shipped(home / "models", pytest.MonkeyPatch(), same=networks.identity())
@@ -45,8 +45,9 @@ PIXELS_MB = 2 * WIDTH * HEIGHT * 3 >> 20
 @pytest.fixture
 def small_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is giant begins at 40 kB, so that giants are quick to make."""
+    monkeypatch.setattr(scratch, "LARGE_BYTES", 40_000)
+    monkeypatch.setattr(guard, "BANDED_BYTES", 40_000)
     for module in (scratch, picture):
-        monkeypatch.setattr(module, "LARGE_BYTES", 40_000)
         monkeypatch.setattr(module, "BAND_BYTES", 20_000)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
@@ -86,7 +87,17 @@ def test_a_giant_is_looked_at_guarded_and_mixed_as_any_picture_is(small_room: No
     found = look.findings(photo)
     assert found.noise_sigma == pytest.approx(12, abs=3)
     assert found.megapixels == photo.megapixels
-    assert all(check.value == 0 for check in guard.guards(photo, photo, found.noise_sigma))
+    checked = guard.guards(photo, photo, found.noise_sigma)
+    assert checked.passed
+    spoiled = giant.copy()
+    spoiled[200:264] = 0
+    worse = guard.guards(photo, photo.with_pixels(spoiled), found.noise_sigma)
+    assert not worse.passed
+    assert worse.spoiled.shape == checked.spoiled.shape
+    assert worse.spoiled.any(axis=1).sum() == 3
+    mended = guard.weakened(photo, photo.with_pixels(spoiled), worse, 0.0)
+    assert mended is not None
+    np.testing.assert_array_equal(mended.pixels[210:250], giant[210:250])
     halved = scratch.by_bands(lambda a, b: enhance._mixed(0.5, a, b), giant, 255 - pixels)
     np.testing.assert_array_equal(halved, enhance._mixed(0.5, pixels, 255 - pixels))
     assert plain.megapixels < 0.001

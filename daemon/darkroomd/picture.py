@@ -20,7 +20,7 @@ from darkroomd import exif, heic, iptc, jxl, raw
 from darkroomd.colour import is_srgb, own_image, readable, to_network
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Fingerprint, Limits, Picture, Raster, Tags
-from darkroomd.scratch import BAND_BYTES, LARGE_BYTES, bands, forget, room
+from darkroomd.scratch import BAND_BYTES, bands, forget, giant, room
 
 pyvips.cache_set_max(0)  # a photo is opened once; cached operations only look like a leak
 
@@ -350,7 +350,7 @@ def _filled(image: Any, way_up: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
     size = (image.height, image.width) if way_up < 5 else (image.width, image.height)
     whole = (image.height, image.width, image.bands)
     row_bytes = image.width * image.bands * np.dtype(dtype).itemsize
-    if image.height * row_bytes < LARGE_BYTES:
+    if not giant(image.height * row_bytes):
         stored = np.frombuffer(image.write_to_memory(), dtype).reshape(whole)
         upright = stored if way_up == 1 else np.ascontiguousarray(_upright(stored, way_up))
         if image.bands == colours:
@@ -372,7 +372,7 @@ def _filled(image: Any, way_up: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
             _as_stored(pixels, way_up)[part] = band[:, part[1], :colours]
             if alpha is not None:
                 _as_stored(alpha, way_up)[part] = band[:, part[1], colours:]
-            waiting_bytes += LARGE_BYTES if lies else band.nbytes
+            waiting_bytes += BAND_BYTES if lies else band.nbytes
             if waiting_bytes >= BAND_BYTES:
                 forget(pixels, alpha)
                 waiting_bytes = 0

@@ -16,7 +16,7 @@ from darkroomd import container, exif, iptc, xmp
 from darkroomd.colour import as_image, in_own_colours, own_image, to_network
 from darkroomd.errors import Rejected
 from darkroomd.job import FORMAT_OF, INSTEAD, SPELLINGS, Format, Limits, Output, Picture, Step, Tags
-from darkroomd.scratch import LARGE_BYTES, forget
+from darkroomd.scratch import forget, giant
 
 # the formats that hold more than the 8-bit RGB that every one of them holds
 HOLDS = {
@@ -83,8 +83,7 @@ def encode(picture: Picture, form: str, output: Output, descriptor: int, event: 
     if tags.dots_per_mm is not None:
         image = image.copy(xres=tags.dots_per_mm[0], yres=tags.dots_per_mm[1])
         image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
-    giant = picture.pixels.nbytes >= LARGE_BYTES
-    if giant:
+    if giant(picture.pixels.nbytes):
         image.set_progress(True)
         image.signal_connect("eval", lambda _image, _progress: forget(picture.pixels, picture.own, picture.alpha))
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -190,9 +189,9 @@ def _jpeg(image: Any, picture: Picture, tags: Tags, output: Output, descriptor: 
     if image.bands < 4:
         extra = container.jfif(tags.dots_per_mm) + extra
     # the best Huffman codes need all coefficients in memory: 2 % of the file against gigabytes of a giant
-    giant = picture.pixels.nbytes >= LARGE_BYTES
+    optimal = not giant(picture.pixels.nbytes)
     image.jpegsave_target(
-        _target(descriptor, container.JPEG_HEAD_BYTES, extra), Q=output.quality, optimize_coding=not giant, keep="icc",
+        _target(descriptor, container.JPEG_HEAD_BYTES, extra), Q=output.quality, optimize_coding=optimal, keep="icc",
         # without chroma subsampling where the source had none: its colour edges were sharp
         subsample_mode="on" if picture.subsampled else "off",
     )  # fmt: skip

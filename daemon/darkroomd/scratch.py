@@ -23,10 +23,15 @@ BAND_BYTES = 32 << 20
 DEFAULT_FOLDER = "/var/tmp"
 
 
+def giant(size_bytes: int) -> bool:
+    """Whether so many bytes of pixels are too many for memory."""
+    return size_bytes >= LARGE_BYTES
+
+
 def room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """An array with anything in it. Retryable, in words, when the scratch folder has no room for a giant."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    if size < LARGE_BYTES:
+    if not giant(size):
         return np.empty(shape, dtype)
     folder = os.environ.get("TMPDIR") or DEFAULT_FOLDER
     try:
@@ -58,7 +63,7 @@ def bands(array: npt.NDArray[Any], multiple_of: int = 1) -> Iterator[slice]:
     """
     height = array.shape[0]
     step = height
-    if array.nbytes >= LARGE_BYTES:
+    if giant(array.nbytes):
         row_bytes = max(1, array.nbytes // max(1, height))
         step = max(multiple_of, BAND_BYTES // row_bytes // multiple_of * multiple_of)
     for top in range(0, height, max(1, step)):
@@ -70,7 +75,7 @@ def by_bands(
     make: Callable[..., npt.NDArray[Any]], *arrays: npt.NDArray[Any], multiple_of: int = 1
 ) -> npt.NDArray[Any]:
     """make(*arrays), for a `make` that gives rows for rows of the same size: of a giant band by band, into a room."""
-    if arrays[0].nbytes < LARGE_BYTES:
+    if not giant(arrays[0].nbytes):
         return make(*arrays)
     out: npt.NDArray[Any] | None = None
     for rows in bands(arrays[0], multiple_of):

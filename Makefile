@@ -83,6 +83,25 @@ man: $(VENV)/.ready-dev
 	$(BIN)/darkroomd completion zsh > dist/completions/_darkroomd
 	$(BIN)/darkroomd completion fish > dist/completions/darkroomd.fish
 
+# A Debian package for the Debian that this runs on, with Debian's own tools (apt-get install debhelper); it brings its Python
+# libraries along, as they are in .venv, and so is for the same Python. COMPRESSION=none is quicker, and larger.
+DEB := dist/deb
+COMPRESSION ?= zstd
+deb: man
+	rm -rf $(DEB) && mkdir -p $(DEB)/darkroomd
+	$(if $(WHEEL),install -D -t $(DEB)/wheel $(WHEEL),$(BIN)/maturin build --release --quiet --out $(DEB)/wheel)
+	cp -rL packaging/debian systemd config dist/man dist/completions $(DEB)/darkroomd/
+	$(BIN)/python packaging/collect.py $(DEB)/wheel/*.whl $(DEB)/darkroomd/packages > $(DEB)/python
+	$(BIN)/python -c 'from darkroomd import install; print(install.starting_config(*map(str, (install.WATCH, install.OUTPUT))), end="")' \
+	  | sed 's#^\(. yaml-language-server: .schema=\).*#\1/usr/lib/darkroomd/packages/darkroomd/shipped/config/schema.json#' \
+	  > $(DEB)/darkroomd/config.yaml
+	printf 'darkroomd (%s) unstable; urgency=medium\n\n  * See the changelog of darkroomd.\n\n -- darkroomd <darkroomd@localhost>  %s\n' \
+	  "$$($(BIN)/python -c 'from importlib.metadata import version; print(version("darkroomd"))')" "$$(date -R)" \
+	  > $(DEB)/darkroomd/debian/changelog
+	cd $(DEB)/darkroomd && python=$$(cat ../python) && \
+	  PYTHON_VERSION=$$python PYTHON_BELOW=3.$$(( $${python#3.} + 1 ))~ COMPRESSION=$(COMPRESSION) \
+	  dpkg-buildpackage -b -us -uc
+
 # ---------------------------------------------------------------------------------------------- set-up
 
 $(VENV)/bin/python:
@@ -127,8 +146,8 @@ $(VENV)/.ready-quality: $(VENV)/.ready-dev
 	@touch $@
 
 # Debian packages that tests use as independent witnesses: installed where we may, else named. systemd-container boots the
-# machine in which the service is tested.
-WITNESSES := exiftool:libimage-exiftool-perl strace:strace systemd-nspawn:systemd-container mkfs.xfs:xfsprogs
+# machine in which the service is tested, debhelper builds the package that is installed there.
+WITNESSES := exiftool:libimage-exiftool-perl strace:strace systemd-nspawn:systemd-container dh:debhelper mkfs.xfs:xfsprogs
 define as_root
 if [ "$$(id -u)" = 0 ]; then $(1); elif sudo -n true 2>/dev/null; then sudo $(1); else false; fi
 endef

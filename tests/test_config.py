@@ -1,5 +1,6 @@
 """What a config means, what is refused, and where the messages point."""
 
+import json
 import os
 import re
 import subprocess
@@ -801,6 +802,14 @@ def test_the_example_holds_every_key_with_its_default(home: Path) -> None:
     text = (SHIPPED / "example.yaml").read_text()
     keys = {field for noun in (Output, Service, Limits, config.Folder) for field in noun.__dataclass_fields__}
     assert {key for key in keys if f"{key}: " not in text} == set()
+
+
+def test_the_schema_that_ships_is_that_of_this_version() -> None:
+    assert json.loads((SHIPPED / "schema.json").read_text()) == shape.schema(), (
+        "darkroomd config schema > config/schema.json"
+    )
+    first = (SHIPPED / "example.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=schema.json"
 
 
 def test_the_minimal_config_loads_and_is_short(home: Path) -> None:

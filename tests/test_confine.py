@@ -146,6 +146,15 @@ def test_a_folder_that_is_made_anew_is_let_in_at_the_next_attempt(photo: Path) -
         workers.stop()
 
 
+def test_tensorrt_may_keep_what_it_built_and_nothing_else_of_the_state(photo: Path, at_home: Path) -> None:
+    job = job_of(photo, Mode("", ()))
+    state = at_home / "state/darkroomd"
+    assert not any(path.is_relative_to(state) for path in walls(job).write | walls(job).read)
+    inside = walls(replace(job, engine=replace(job.engine, device="tensorrt:1")))
+    assert {path for path in inside.write if path.is_relative_to(state)} == {state / "tensorrt"}
+    assert (state / "tensorrt").is_dir()
+
+
 # The filter, tried on a machine for such programs that is written out here
 
 

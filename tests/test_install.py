@@ -158,6 +158,22 @@ def test_an_output_that_the_service_could_not_write_to_is_told(machine: Machine,
     assert not (tmp_path / "srv/photos/inbox").exists()
 
 
+@pytest.mark.parametrize(
+    ("device", "nvidia", "lets"),
+    [
+        ("cpu", True, ""),
+        ("auto", False, ""),
+        ("auto", True, "char-nvidiactl"),
+        ("cuda:1", False, "char-nvidiactl"),
+        ("openvino", False, "char-drm"),
+    ],
+)
+def test_a_unit_lets_the_service_use_the_card_that_it_computes_on(device: str, nvidia: bool, lets: str) -> None:
+    told = install._graphics(device, nvidia)
+    assert bool(told) == bool(lets)
+    assert lets in told
+
+
 @needs_root
 def test_an_interpreter_in_a_home_is_let_in_by_name(machine: Machine) -> None:
     installed(machine.at, program="/root/.local/bin/darkroomd", run=machine.run)

@@ -1,6 +1,5 @@
 """Manners at a terminal and in a shell: completion, man pages, settings that say where they come from."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -110,15 +109,6 @@ def test_old_and_new_together_is_a_fault(written: Path, monkeypatch: pytest.Monk
 
 
 # The schema for editors
-
-
-def test_the_schema_that_ships_is_that_of_this_version() -> None:
-    assert json.loads((ROOT / "config/schema.json").read_text()) == shape.schema(), (
-        "darkroomd config schema > config/schema.json"
-    )
-    assert typed("config", "schema").stdout == (ROOT / "config/schema.json").read_text()
-    first = (ROOT / "config/example.yaml").read_text().splitlines()[0]
-    assert first == "# yaml-language-server: $schema=schema.json"
 
 
 def test_the_schema_says_what_the_messages_say() -> None:

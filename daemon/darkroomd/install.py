@@ -125,6 +125,9 @@ def installed(
             _make(doing, at, folder)
         program = program or _program()
         text = unit_text(at, loaded.folders, program, _hidden(program) if at.system else [])
+        if at.system and (card := _graphics(loaded.service.device, nvidia=Path("/dev/nvidiactl").exists())):
+            text = text.replace("\n[Install]", f"\n{card}\n[Install]")
+            doing.said.append("the unit lets the service use the graphics card")
         before = [at.unit.parent] if at.unit.parent.exists() else []
         doing.folder(at.unit.parent, quiet=bool(before))
         lines = [f"# made: {kind} {path}" for kind, path in doing.made]
@@ -300,6 +303,15 @@ def unit_text(at: Where, folders: Iterable[Folder], program: str, hidden: Iterab
     ]
     body = re.sub(r"^RequiresMountsFor=.*$", required.replace("\\", r"\\"), body, flags=re.MULTILINE)
     return re.sub(r"^ReadWritePaths=.*$", "\n".join(lets).replace("\\", r"\\"), body, flags=re.MULTILINE)
+
+
+def _graphics(device: str, nvidia: bool) -> str:
+    """What the unit needs for this device; later lines of a unit replace earlier ones, except where they are lists."""
+    kind = device.partition(":")[0]
+    if kind == "auto" and nvidia:
+        kind = "cuda"
+    name = {"cuda": "nvidia", "tensorrt": "nvidia", "openvino": "render"}.get(kind)
+    return (shipped("systemd") / f"gpu/{name}.conf").read_text().partition("[Service]\n")[2] if name else ""
 
 
 def _escaped(path: Path) -> str:

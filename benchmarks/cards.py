@@ -34,7 +34,9 @@ def tables(section: str) -> Iterator[list[dict[str, str]]]:
 
 
 def figures(network: str) -> dict[str, dict[str, float]]:
-    """Row -> head -> figure; empty when the table is not there."""
+    """Row -> head -> figure; empty when the table is not there, or none is made for this network."""
+    if network not in SHOWN:
+        return {}
     section, pattern, heads = SHOWN[network]
     found: dict[str, dict[str, float]] = {}
     for rows in tables(section):

@@ -13,6 +13,7 @@ from darkroomd.models import cards
 
 TITLE = "Quality: colour"
 NETWORKS = ("general",)
+RESTORING = ("general", "upscale-2", "upscale-4", "unblur", "text", "portrait", "old-photo")
 
 KINDS: dict[str, Callable[[Floats, int], Floats]] = {
     "clean": lambda p, _: p,
@@ -61,5 +62,5 @@ def section(bench: Bench) -> str:
         "code that moves furthest on a plain picture. Chroma of grey: the strongest colour, over 8 × 8 pixels, that "
         "a grey ramp with and without grey noise takes on. A difference below 1 is not seen side by side. Taking "
         "noise away must "
-        "move clipped colours a little.\n\n" + table(head, [row(bench, name) for name in cards(bench.models)])
+        "move clipped colours a little.\n\n" + table(head, [row(bench, name) for name in RESTORING if bench.has(name)])
     )

@@ -40,6 +40,7 @@ def test_the_tables_of_a_section_are_read_as_they_were_written(tmp_path: Path, m
     assert list(cards.tables("Quality: text")) == [[{"damage": "noise", "input": "31.0", "ours": ""}]]
     assert cards.figures("text") == {"noise": {"input": 31.0}}
     assert cards.figures("unblur") == {}
+    assert cards.figures("a network that finds faces") == {}
 
 
 def test_twenty_decibels_are_a_tenth_of_full_scale() -> None:

@@ -44,25 +44,26 @@ def as_a_card_rounds(halved: bytes) -> bytes:
     """A network in half precision for a processor, which else computes it in full: sums in float32, as on a card,
     and what lies between two nodes rounded to float16.
     """
-    model = onnx.load_from_string(halved)
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(halved))
     graph, single, half = model.graph, TensorProto.FLOAT, TensorProto.FLOAT16
+    rounded = {value.name for value in graph.value_info if value.type.tensor_type.elem_type == half}
+    del graph.value_info[:]
     for weight in graph.initializer:
         if weight.data_type == half:
-            weight.CopyFrom(
-                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight).astype(np.float32), weight.name)
-            )
-    ends, nodes = {end.name for end in graph.output}, []
+            values = onnx.numpy_helper.to_array(weight).astype(np.float32)
+            weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    nodes = []
     for node in graph.node:
         name = node.output[0]
-        if node.op_type == "Cast":
+        nodes.append(node)
+        if node.op_type == "Cast" and node.attribute[0].i == half:
             node.attribute[0].i = single
-        if name not in ends:
+        if name in rounded:
             node.output[0] = f"{name}, exact"
-            rounding = [
+            nodes += [
                 helper.make_node("Cast", [f"{name}, exact"], [f"{name}, rounded"], to=half),
                 helper.make_node("Cast", [f"{name}, rounded"], [name], to=single),
             ]
-        nodes += [node, *(rounding if name not in ends else [])]
     del graph.node[:]
     graph.node.extend(nodes)
     return bytes(model.SerializeToString())

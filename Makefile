@@ -61,7 +61,7 @@ pictures: $(VENV)/.ready-dev
 MODE ?= general
 DATA ?= ../shared/data/train
 train: .venv-train/.ready
-	@if [ $(MODE) = text ]; then .venv-train/bin/python -m training.pages; fi
+	@case $(MODE) in text|upscale-*) .venv-train/bin/python -m training.pages;; esac
 	.venv-train/bin/python -m training.train $(MODE) --data $(DATA) $(if $(FROM),--from-weights $(FROM))
 	.venv-train/bin/python -m training.export $(MODE) --data $(DATA)
 

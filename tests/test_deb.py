@@ -82,7 +82,15 @@ def test_the_command_its_pages_and_its_completion_are_there(machine: Container) 
     assert machine.run("systemd-analyze", "security", "--threshold=6", "darkroomd").returncode == 0
 
 
-def test_a_user_has_a_service_of_her_own(machine: Container) -> None:
+def steps(heading: str) -> list[str]:
+    """The commands under a heading of docs/getting-started.md, without their remarks."""
+    page = (ROOT / "docs/getting-started.md").read_text()
+    part = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", part, re.DOTALL | re.MULTILINE)
+    return [line.partition("   #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def test_following_the_docs_for_a_laptop_gives_a_user_a_service_of_her_own(machine: Container) -> None:
     machine.run("useradd", "--create-home", "anna")
     number = machine.run("id", "-u", "anna").stdout.strip()
     machine.run("systemctl", "start", f"user@{number}.service")
@@ -91,18 +99,34 @@ def test_a_user_has_a_service_of_her_own(machine: Container) -> None:
     def as_anna(*words: str, check: bool = True) -> str:
         return machine.run(*hers, *words, check=check, user="anna").stdout
 
-    said = as_anna("darkroomd", "install-service", "--user", "--start").splitlines()
+    written, *afterwards = steps("On a laptop")
+    said = as_anna("sh", "-c", written).splitlines()
     assert "started the service, now and at every start of the machine" in said
     assert as_anna("systemctl", "--user", "is-active", "darkroomd") == "active\n"
     machine.file("/home/anna/a.jpg").write_bytes(jpeg_bytes(with_noise(scene(96, 96), 12)))
     as_anna("cp", "/home/anna/a.jpg", "/home/anna/Pictures/Inbox/")
     until(lambda: as_anna("ls", "/home/anna/Pictures/Enhanced") == "a.jpg\n", "the copy", 60)
     assert as_anna("darkroomd", "status").startswith("1 done")
-    as_anna("systemctl", "--user", "reload", "darkroomd")
-    as_anna("darkroomd", "uninstall-service", "--user")
+    assert afterwards == ["darkroomd check", "systemctl --user reload darkroomd"]
+    for line in afterwards:
+        as_anna("sh", "-c", line)
+    (line,) = [line for line in steps("Uninstall") if "uninstall-service --user" in line]
+    as_anna("sh", "-c", line)
     assert as_anna("systemctl", "--user", "is-active", "darkroomd", check=False) != "active\n"
     assert as_anna("ls", "-A", "/home/anna/.config", check=False) == ""
     assert as_anna("ls", "/home/anna/Pictures/Enhanced") == "a.jpg\n"
+
+
+def test_following_the_docs_for_a_server_lets_others_drop_photos_and_ask(machine: Container) -> None:
+    lines = steps("On a server")
+    assert lines[0] == "apt-get install ./dist/deb/NAME.deb"  # which the fixture has done
+    for line in [line for line in lines[1:] if "/opt/" not in line]:
+        machine.run("sh", "-c", line)
+    machine.file("/home/anna/b.jpg").write_bytes(jpeg_bytes(with_noise(scene(96, 96), 12, 2)))
+    machine.run("setpriv", "--reuid=anna", "--regid=anna", "--init-groups", "cp", "/home/anna/b.jpg", INBOX)
+    until(lambda: machine.run("test", "-s", f"{ENHANCED}/b.jpg", check=False).returncode == 0, "the copy", 60)
+    asked = ["setpriv", "--reuid=anna", "--regid=anna", "--init-groups", "cat", f"{ENHANCED}/b.jpg"]
+    assert machine.run("sh", "-c", f"{' '.join(asked)} | wc -c").stdout.strip() != "0"
 
 
 def test_taken_away_and_purged_it_leaves_photos_and_copies_alone(machine: Container) -> None:

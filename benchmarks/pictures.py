@@ -1,17 +1,24 @@
 """The pictures in the docs: `python -m benchmarks.pictures`.
 
-docs/pictures/*.jpg are made by the product's own pipeline from pictures that come with scikit-image (free to show).
+docs/pictures/*.jpg are made from pictures that come with scikit-image (free to show): by the product's own pipeline,
+and those with a classic filter beside them (COMPARED) by the network of the mode.
 """
 
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyvips
 
+from benchmarks.bench import Bench, Floats, codes, pixels
+from benchmarks.damage import blurred, disc, jpeg, noisy, reduced
+from benchmarks.filters import LANCZOS, adaptive_threshold, enlarged
+from benchmarks.sheets import sheet
 from darkroomd import pipeline
 from darkroomd.by_hand import job_for
 from darkroomd.config import defaults
-from examples.sample_photos import drop_samples
+from darkroomd.places import shipped_folder
+from examples.sample_photos import drop_samples, sample_pictures
 
 DOCS = Path(__file__).parents[1] / "docs" / "pictures"
 
@@ -42,6 +49,23 @@ def beside(before: Path, after: Path, left: int, top: int, size: tuple[int, int]
     return crops[0].join(crops[1], "horizontal", shim=6, background=255)
 
 
+def twice_as_large(bench: Bench) -> list[Floats]:
+    """A cat stored at half size: Lanczos | upscale-2 | as she is."""
+    truth = pixels(sample_pictures() / "chelsea.png")[20:280, 90:350]
+    small = jpeg(reduced(truth, 2), 90)
+    return [enlarged(small, 2, LANCZOS), bench.answer("upscale-2", small), truth]
+
+
+def page_by_lamp(bench: Bench) -> list[Floats]:
+    """A page, noisy and a little out of focus: as photographed | adaptive threshold | text."""
+    page = pixels(sample_pictures() / "page.png")[8:188, 20:320]
+    damaged = jpeg(noisy(blurred(page, disc(0.8), 0, 0), 25, 0), 70)
+    return [damaged, adaptive_threshold(damaged), bench.answer("text", damaged)]
+
+
+COMPARED = {"twice-as-large": ("upscale-2", twice_as_large), "page": ("text", page_by_lamp)}
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -52,6 +76,13 @@ def main() -> None:
         for shown, (sample, left, top) in SHOWN.items():
             pair = beside(folder / sample, enhanced(folder / sample, folder), left, top)
             pair.jpegsave(str(DOCS / f"{shown}.jpg"), Q=90, subsample_mode="off")
+            print(DOCS / f"{shown}.jpg")
+    bench = Bench(Path(), shipped_folder())
+    for shown, (network, compared) in COMPARED.items():
+        if bench.has(network):
+            whole = sheet([[np.clip(one, 0, 1) for one in compared(bench)]])[:-6, :-6]
+            image = pyvips.Image.new_from_array(codes(whole), interpretation="srgb")
+            image.jpegsave(str(DOCS / f"{shown}.jpg"), Q=90, subsample_mode="off")
             print(DOCS / f"{shown}.jpg")
 
 

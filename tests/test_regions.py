@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroomd import device, enhance, grain, regions
+from darkroomd import device, enhance, grain, regions, tone
 from darkroomd.job import Box, Engine, Face, Findings, Mode, Picture, Tags, Treatment
 from tests import networks, pictures
 
@@ -213,3 +213,38 @@ def test_a_face_between_grain_keeps_grain_of_its_own() -> None:
     assert abs(float(grained.mean()) - 128) < 1
     np.testing.assert_array_equal(grain.with_grain(noisy, smooth, smooth, mask), smooth)  # no grain around: none
     np.testing.assert_array_equal(grain.with_grain(smooth, noisy, smooth, mask), smooth)  # none was taken
+
+
+def test_grain_that_is_put_back_is_as_strong_as_most_of_the_noise_and_the_same_each_time() -> None:
+    smooth = np.full((700, 300, 3), 128, np.uint8)
+    once = grain.grained(smooth, 10.0)
+    np.testing.assert_array_equal(once, grain.grained(smooth, 10.0))
+    np.testing.assert_array_equal(once[..., 0], once[..., 2])  # alike in all colours
+    assert once.std() == pytest.approx(6, abs=0.5)
+    assert once.mean() == pytest.approx(128, abs=0.3)
+    assert abs(once[508:516].std() - once[100:108].std()) < 1.5  # no border where blocks meet
+    white = np.full((64, 64, 1), 65535, np.uint16)
+    np.testing.assert_array_equal(grain.grained(white, 10.0), white)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_options_of_an_old_photo_are_done_once_at_the_end() -> None:
+    faded = (pictures.scene(200, 150) * 0.4 + 90).astype(np.uint8)
+    faded[..., 2] = faded[..., 2] * 0.7
+    mode = Mode("old-photo", (Treatment("same"), Treatment("same", "faces")), grain="remove", tone="keep")
+    facts = found(faces=(face(100, 75, 30),), noise_sigma=8.0)
+    np.testing.assert_array_equal(done(mode, faded, facts), faded)
+    restored = done(replace(mode, tone="restore"), faded, facts)
+    assert restored.std() > 1.5 * faded.std()
+    assert np.ptp(restored) > 1.5 * np.ptp(faded)
+    assert done(replace(mode, grain="keep"), faded, facts).std() > faded.std()
+    steps = enhance.steps_for(facts, replace(mode, grain="keep", tone="restore"), (200, 150))
+    assert [step.as_json().get("finish") for step in steps] == [None, ("grain", "tone")]
+
+
+def test_a_picture_with_its_full_range_or_hardly_any_stays_as_it_is() -> None:
+    whole = pictures.scene(64, 48)
+    whole[:4], whole[-4:] = 0, 255
+    np.testing.assert_array_equal(tone.full_range(whole), whole)
+    flat = np.full((20, 20, 1), 77, np.uint16)
+    np.testing.assert_array_equal(tone.full_range(flat), flat)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -13,11 +14,12 @@ import numpy as np
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
 from darkroomd.device import Network, network
 from darkroomd.errors import BadResult, OutOfMemory, Unavailable
-from darkroomd.grain import with_grain
-from darkroomd.job import Engine, Findings, Mode, Picture, Region, Step
+from darkroomd.grain import grained, with_grain
+from darkroomd.job import Engine, Findings, Finish, Mode, Picture, Region, Step
 from darkroomd.models import HOW_TO_FETCH, Card, card
 from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
 from darkroomd.scratch import by_bands, forget, room
+from darkroomd.tone import full_range
 
 # `choose` runs the network when one of these is reached. Set on training photographs (training/fit_look.py) so that
 # at most one clean photograph in twenty reaches any of them.
@@ -61,7 +63,9 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
                 why += f" (no network reaches {factor:.3g} times)"
         strength = mode.strength * treatment.strength
         steps.append(Step(network_card.name, network_card.digest, region, strength, why, large))
-    return tuple(steps)
+    asked: dict[Finish, bool] = {"grain": mode.grain == "keep", "tone": mode.tone == "restore"}
+    finish = tuple(name for name, wanted in asked.items() if wanted)
+    return (*steps[:-1], replace(steps[-1], finish=finish)) if steps else ()
 
 
 def _there(findings: Findings) -> dict[Region, str]:
@@ -153,6 +157,11 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings
             result = picture.with_pixels(by_bands(partial(_mixed, step.strength), picture.pixels, restored))
         if step.region == "all":
             picture = result
+    for finish in steps[-1].finish:
+        if finish == "grain" and findings is not None:
+            result = result.with_pixels(grained(result.pixels, findings.noise_sigma))
+        elif finish == "tone":
+            result = result.with_pixels(full_range(result.pixels))
     return result
 
 
@@ -166,7 +175,7 @@ def _patches(region: Region, picture: Picture, findings: Findings | None) -> lis
 
 def _laid_over(before: Any, now: Any, patches: list[Patch], net: Network, strength: float, engine: Engine) -> Any:
     """`now` with the network's answers for parts of `before` over it."""
-    result = now.copy()
+    result = by_bands(np.copy, now)
     for patch in patches:
         box = patch.box
         rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)

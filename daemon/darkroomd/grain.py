@@ -1,4 +1,4 @@
-"""The grain of a picture: kept where a network took it away and its surroundings still have it."""
+"""The grain of a picture: kept where its surroundings still have it, and put back where a person wants it."""
 
 from typing import Any
 
@@ -6,12 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 from darkroomd._core import measure, resize
+from darkroomd.scratch import room
 
 CELL = 8
 AROUND, WITHIN = 0.05, 0.9  # of a mask: cells that the network did not touch, and those that it answers for
 LEAST_DIFFERENCE = 1.0  # 8-bit levels of noise that nobody sees
 MOST = 0.6  # of what was taken away: more would undo the network
 COARSE = 4  # pixels: what the network changed beyond this size is no grain
+
+# film: grains of about 1.5 pixels of a scan, alike in all colours, strongest in the mid-tones
+GRAIN_SIZE = 1.5
+SHARE_OF_NOISE = 0.6  # of what was there: a scan's noise is not all grain
+ROWS_AT_ONCE = 512
 
 
 def with_grain(before: Any, around: Any, answer: Any, mask: npt.NDArray[np.float32]) -> Any:
@@ -33,6 +39,27 @@ def with_grain(before: Any, around: Any, answer: Any, mask: npt.NDArray[np.float
     share = min(MOST, (outside**2 - inside**2) ** 0.5 / strength)
     grained = answer.astype(np.float32) + np.float32(share * full) * fine
     return np.rint(grained.clip(0, full)).astype(before.dtype)
+
+
+def grained(pixels: Any, noise_sigma: float) -> Any:
+    """The picture with film grain as strong as most of the noise it had (8-bit levels, per channel); a new array.
+
+    The same picture gets the same grain each time.
+    """
+    result = room(pixels.shape, pixels.dtype)
+    full = np.float32(255 if pixels.dtype == np.uint8 else 65535)
+    random = np.random.default_rng(pixels.shape[:2])
+    height, width = pixels.shape[:2]
+    for top in range(0, height, ROWS_AT_ONCE):
+        part = pixels[top : top + ROWS_AT_ONCE].astype(np.float32) / full
+        rows = part.shape[0]
+        size = max(1, round(rows / GRAIN_SIZE)), max(1, round(width / GRAIN_SIZE)), 1
+        coarse = random.normal(0.5, 0.125, size).astype(np.float32)  # clipped at four sigma
+        field = resize(coarse, width, rows) - 0.5
+        strength = SHARE_OF_NOISE * noise_sigma / 255 / max(float(field.std()), 1e-6)
+        middle = 4 * part * (1 - part)
+        result[top : top + rows] = np.rint((part + strength * middle * field).clip(0, 1) * full)
+    return result
 
 
 def _noise(pixels: Any, where: npt.NDArray[np.bool_]) -> float | None:

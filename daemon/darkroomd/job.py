@@ -14,6 +14,7 @@ Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
 DEVICE = r"auto|cpu|cuda(:\d{1,2})?|tensorrt(:\d{1,2})?|openvino"  # what `service.device` and `--device` take
 DEVICES = "auto, cpu, cuda (cuda:1 is the second card), tensorrt or openvino"
 Region = Literal["all", "faces", "text", "background"]
+Finish = Literal["grain", "tone"]
 
 # how the names of files in these formats end; a result whose format is right keeps the photo's spelling
 SPELLINGS: dict[Format, tuple[str, ...]] = {
@@ -83,8 +84,9 @@ class Mode:
     steps: in this order. strength: 0 leaves the picture as it is, 1 is the networks' full answer. choose: the networks
     run only when look finds something for them to do (mode auto). background: whether what is neither face nor text is
     treated too. scale: how many times as wide the result is; longest_side (pixels) or megapixels, of the result, say it
-    instead where they are not None. Of several networks that enlarge, the one with the next factor up is used. An
-    option that is None is one that the mode does not have.
+    instead where they are not None. Of several networks that enlarge, the one with the next factor up is used. grain:
+    whether as much grain as there was is put back at the end. tone: whether what has faded or yellowed gets its full
+    range back. An option that is None is one that the mode does not have.
     """
 
     name: str
@@ -95,6 +97,8 @@ class Mode:
     scale: float | None = None
     longest_side: int | None = None
     megapixels: float | None = None
+    grain: Literal["keep", "remove"] | None = None
+    tone: Literal["keep", "restore"] | None = None
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
@@ -341,7 +345,7 @@ class Findings:
 class Step:
     """One network over one region, with the reason that a person reads in explain.
 
-    size: (width, height) of the result of a step that enlarges.
+    size: (width, height) of the result of a step that enlarges. finish: what is done to the picture after the last one.
     """
 
     model: str
@@ -350,10 +354,11 @@ class Step:
     strength: float
     reason: str = ""
     size: tuple[int, int] | None = None
+    finish: tuple[Finish, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a verdict and for explain."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None and value != ()}
 
 
 @dataclass(frozen=True, slots=True)

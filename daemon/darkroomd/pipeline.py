@@ -12,8 +12,8 @@ from pathlib import Path
 
 from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening, steps_for
 from darkroomd.errors import BadResult, Rejected, Retryable
-from darkroomd.guard import guards, weakened
-from darkroomd.job import Findings, Format, GuardResult, Job, Picture, Staged, Step, Verdict
+from darkroomd.guard import Checked, guards, weakened
+from darkroomd.job import Findings, Format, GuardResult, Job, Mode, Picture, Staged, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.picture import check_file, decoded, fingerprint_of, opened
 from darkroomd.save import check_size, encode, losses, result_format
@@ -59,7 +59,7 @@ def run(job: Job) -> Staged:
         except BadResult as error:
             return Staged(job, content, timer.on(replace(verdict, status="failed", reason=str(error))))
         with timer("guard"):
-            result, checks, reason = _checked(picture, result, found)
+            result, checks, reason = _checked(picture, result, found, job.mode)
         verdict = replace(verdict, guards=checks, width=result.width, height=result.height, reason=reason)
         if not all(check.passed for check in checks):
             return Staged(job, content, timer.on(replace(verdict, status="refused")))
@@ -76,19 +76,27 @@ def _decoded_twice(descriptor: int, job: Job) -> Picture:
         return decoded(descriptor, job.limits)
 
 
-def _checked(picture: Picture, result: Picture, found: Findings) -> tuple[Picture, tuple[GuardResult, ...], str | None]:
+def _checked(
+    picture: Picture, result: Picture, found: Findings, mode: Mode
+) -> tuple[Picture, tuple[GuardResult, ...], str | None]:
     """The strongest form of the result that passes the checks, what they say of it, and what was wrong at first.
 
     Where nothing passes, the checks are those that failed at first.
     """
-    noise, blur = found.noise_sigma, found.blur_sigma or 0.0
-    at_first = guards(picture, at_size_of(picture, result), noise, blur)
+    faces = tuple((face.left, face.top, face.width, face.height) for face in found.faces or ())
+    text = tuple((box.left, box.top, box.width, box.height) for box in found.text or ())
+
+    def checks(after: Picture) -> Checked:
+        tone_kept = mode.tone != "restore"
+        return guards(picture, after, found.noise_sigma, found.blur_sigma or 0.0, faces, text, tone_kept)
+
+    at_first = checks(at_size_of(picture, result))
     if at_first.passed:
         return result, at_first.results, None
     why = ", ".join(f"{c.name} {c.value:.2g} (limit {c.limit:g})" for c in at_first.results if not c.passed)
     for strength, less in WEAKER.items() if at_first.local else [*WEAKER.items()][:1]:
         weaker = weakened(picture, result, at_first, strength)
-        checked = at_first if weaker is None else guards(picture, weaker, noise, blur)
+        checked = at_first if weaker is None else checks(weaker)
         if weaker is not None and checked.passed:
             where = f"{less} where it did not" if at_first.local else less
             return weaker, checked.results, f"the full result did not pass the checks: {why}; written with {where}"

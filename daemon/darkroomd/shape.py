@@ -104,6 +104,8 @@ class Options(Shape):
     scale: Annotated[float | None, Field(gt=1, le=4), _wants("a number above 1, up to 4")] = None
     longest_side: Annotated[int | None, Field(ge=16, le=100_000), _wants("a whole number from 16 to 100000")] = None
     megapixels: Annotated[float | None, Field(gt=0, le=10_000), _wants("a number above 0, up to 10000")] = None
+    grain: Annotated[Literal["keep", "remove"] | None, _wants("keep or remove")] = None
+    tone: Annotated[Literal["keep", "restore"] | None, _wants("keep or restore")] = None
 
 
 OPTIONS = tuple(Options.model_fields)

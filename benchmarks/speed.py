@@ -1,8 +1,9 @@
-"""How long things take: `python -m benchmarks.speed`. Rewrites its section of RESULTS.md.
+"""How long things take: `python -m benchmarks.speed`. Rewrites its sections of RESULTS.md.
 
 Every figure is the best of a few tries, and what is compared is measured in turns. Beside seconds stand core-seconds,
 the processor's time of all threads: other work on the machine doubles the seconds and touches those much less, so that
-ratios are taken of core-seconds. `--modes general --megapixels 1 12 --photos 20` for a first look.
+ratios are taken of core-seconds. Three parts, each with its own section: `photo`, `modes`, `folder`;
+`modes --modes general --megapixels 1` for a first look.
 """
 
 import argparse
@@ -324,55 +325,89 @@ def cpu_seconds(pid: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; each has its own section")
     parser.add_argument("--modes", nargs="*", default=[name for name in defaults().modes if name != "auto"])
     parser.add_argument("--megapixels", nargs="*", type=int, choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--photos", type=int, default=200, help="in the folder that the service works on")
     given = parser.parse_args()
-    floor = Floor()
-    mode_rows, stages = [], dict[str, float]()
+    for part in given.part:
+        section, made = PARTS[part]
+        text = f"{machine()}. {how_busy()}\n\n{made(given)}"
+        print(text)
+        rewrite(section, text)
+
+
+def how_busy() -> str:
+    """Whether the figures that follow are those of an idle machine."""
+    load, cores = os.getloadavg()[2], len(os.sched_getaffinity(0))
+    if load <= cores:
+        return "The machine was otherwise idle."
+    return (
+        f"**Other work was on the machine** ({load:.0f} processes for {cores} cores in the last quarter of an hour): "
+        "seconds are those of a crowd, and ratios are what to read."
+    )
+
+
+def against_the_floor(given: argparse.Namespace) -> str:
+    floor, rows = Floor(), []
     for megapixels in given.megapixels:
         pixels = pictures.with_noise(pictures.scene(*SIZES[megapixels]), 8)
-        for name in given.modes:
-            row, seconds = of_mode(defaults().modes[name], megapixels, pixels, floor)
-            mode_rows.append(row)
-            if name == "general" and megapixels == MEGAPIXELS:
-                stages = seconds
+        rows += [of_mode(defaults().modes[name], megapixels, pixels, floor)[0] for name in given.modes]
+    channels, side = floor.shape
+    return (
+        f"The floor: a single 3×3 convolution of {channels} channels at {side} × {side}, the best of "
+        f"{len(floor.SHAPES)} shapes, reaches {floor.gflop_per_core_second:.0f} GFLOP per core-second "
+        f"({floor.gflop_per_second:.0f} GFLOP/s) in ONNX Runtime; memory is copied at "
+        f"{floor.copied_gb_per_second:.1f} GB/s. The networks' arithmetic at that speed is the least that they can "
+        "take. *Of the floor's speed* is that least against the whole photo, JPEG to JPEG; *in session.run* the tiles "
+        "alone against the whole; both of core-seconds.\n\n" + table(MODES_HEAD, rows)
+    )
+
+
+def folder_and_latency(given: argparse.Namespace) -> str:
+    rows = [
+        *a_folder(given.photos),
+        ["from settled to a worker", f"{latency_ms():.0f} ms", "median, in a service at rest with a worker"],
+    ]
+    return table(["what", "took", "that is"], rows)
+
+
+def one_photo(_given: argparse.Namespace) -> str:
     pixels = pictures.with_noise(pictures.scene(*SIZE), 8)
     net = network("general", Engine())
     plan = tile_plan(net.card, *SIZE, Engine())
     kernel_rows, core_seconds = kernels(pixels, plan, net)
     with tempfile.TemporaryDirectory() as name:
         job = enhance_job(Path(name), pixels, defaults().modes["general"])
+        whole(job)
+        total, stages = min((whole(job)[::2] for _ in range(TRIES[MEGAPIXELS])), key=lambda pair: pair[0].wall)
         peak_mb = peak_memory_mb(job.source, Path(name) / "peak.jpg")
     percent, resident_mb = idle()
-    total = sum(stages.values())
     rows = [
-        *([stage, f"{seconds:.2f} s", f"{100 * seconds / total:.1f} % of a 12-megapixel photo in mode general"]
-          for stage, seconds in stages.items()),
+        ["whole enhance, JPEG to JPEG", f"{total.wall:.2f} s", f"{total.wall / MEGAPIXELS:.2f} s per megapixel"],
+        *(
+            [f"of which {stage}", f"{seconds:.2f} s", f"{100 * seconds / total.wall:.1f} %"]
+            for stage, seconds in stages.items()
+        ),
         ["cut + Canvas", f"{core_seconds:.3f} s", "beside the network, on another thread"],
-        ["peak memory of `darkroomd enhance`", f"{peak_mb} MB", "12 megapixels, in a process of its own"],
-        *a_folder(given.photos),
-        ["from settled to a worker", f"{latency_ms():.0f} ms", "median, in a service at rest with a worker"],
+        ["peak memory of `darkroomd enhance`", f"{peak_mb} MB", "the same photo, in a process of its own"],
         ["`darkroomd --help`", f"{help_seconds():.3f} s", "no numpy, no onnxruntime"],
         ["idle service", f"{percent:.2f} % of a core", f"{resident_mb} MB resident, worker unloaded"],
-    ]  # fmt: skip
-    channels, side = floor.shape
-    text = (
-        f"{machine()}. Load of the machine at the end: {os.getloadavg()[1]:.1f}.\n\n"
-        f"The floor: a single 3×3 convolution of {channels} channels at {side} × {side}, the best of "
-        f"{len(floor.SHAPES)} shapes, reaches {floor.gflop_per_core_second:.0f} GFLOP per core-second "
-        f"({floor.gflop_per_second:.0f} GFLOP/s) in ONNX Runtime; memory is copied at "
-        f"{floor.copied_gb_per_second:.1f} GB/s. The networks' arithmetic at that speed is the least that they can "
-        "take. *Of the floor's speed* is that least against the whole photo, JPEG to JPEG; *in session.run* the tiles "
-        "alone against the whole. *Cores busy* is low where other work was on the machine.\n\n"
-        + table(MODES_HEAD, mode_rows)
-        + "\n\n"
+    ]
+    return (
+        f"{SIZE[0]} × {SIZE[1]} pixels, network general ({net.card.digest}), {len(plan)} tiles of "
+        f"{plan.tile_width} × {plan.tile_height} (margin {plan.margin}).\n\n"
         + table(["at 12 megapixels", "core, ms", "numpy twin, ms", "faster by"], kernel_rows)
         + "\n\n"
         + table(["what", "took", "that is"], rows)
     )
-    print(text)
-    rewrite("Speed", text)
+
+
+PARTS = {
+    "photo": ("Speed", one_photo),
+    "modes": ("Speed: each mode against the floor", against_the_floor),
+    "folder": ("Speed: a folder, and the way to a worker", folder_and_latency),
+}
 
 
 if __name__ == "__main__":

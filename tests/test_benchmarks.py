@@ -1,5 +1,6 @@
 """What the tables measure with is right, and the figures on the cards are the tables'."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,16 @@ def test_the_figures_on_the_cards_are_the_tables() -> None:
     for name, card in models.cards().items():
         if found := cards.figures(name):
             assert card.figures == found, f"{name}: run python -m benchmarks.cards"
+
+
+def test_the_readme_quotes_what_the_results_say() -> None:
+    section = results.RESULTS.read_text().split("\n## Speed\n")[1].split("\n## ")[0]
+    (seconds,) = re.findall(r"^\| whole enhance, JPEG to JPEG \| ([\d.]+) s", section, re.MULTILINE)
+    (peak_mb,) = re.findall(r"^\| peak memory of `darkroomd enhance` \| (\d+) MB", section, re.MULTILINE)
+    readme = (results.RESULTS.parents[1] / "README.md").read_text()
+    (told,) = re.findall(r"About (\d+) MB of memory and (\d+) seconds on two cores for a 12-megapixel photo", readme)
+    assert int(told[0]) == pytest.approx(int(peak_mb), abs=50)
+    assert int(told[1]) == pytest.approx(float(seconds), abs=1)
 
 
 def test_a_card_gets_new_figures_and_keeps_everything_else() -> None:

@@ -85,7 +85,7 @@ def test_a_photo_that_is_dropped_comes_out_better_and_the_original_is_as_it_was(
     assert owner == ["darkroomd", "640"]
     assert service.file(f"{INBOX}/beach.jpg").read_bytes() == content
     assert re.search(r'"event": "photo.done"', service.journal())
-    until(lambda: re.search(r"\d+ done", service.unit("StatusText")), "a status line", 10)
+    until(lambda: re.search(r"\d+ done; \d+ in the last hour", service.unit("StatusText")), "a status line")
     assert service.unit("ActiveState") == "active"
 
 

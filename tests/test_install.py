@@ -180,6 +180,14 @@ def test_an_interpreter_in_a_home_is_let_in_by_name(machine: Machine) -> None:
     assert any(line.startswith("BindReadOnlyPaths=/root/.local/bin") for line in unit(machine))
 
 
+def test_the_unit_has_room_for_what_the_config_lets_workers_take(mine: Machine) -> None:
+    installed(mine.at, run=mine.run)
+    assert "MemoryHigh=3G" in unit(mine)
+    mine.at.config.write_text(mine.at.config.read_text() + "service: {workers: 3, memory_limit_mb: 2000}\n")
+    installed(mine.at, run=mine.run)
+    assert {"MemoryHigh=6256M", "MemoryMax=8256M"} <= set(unit(mine))
+
+
 def test_without_systemd_it_says_so() -> None:
     with pytest.raises(Unavailable, match="needs systemd"):
         install.run(["a-tool-that-is-not-there"])

@@ -526,7 +526,7 @@ def test_a_big_backlog_leaves_time_for_other_things(house: House, monkeypatch: p
 
 
 def test_a_share_without_events_is_looked_at_every_few_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroomd.watch._far_file_system", lambda _path: "nfs4")
+    monkeypatch.setattr("darkroomd.watch.far_file_system", lambda _path: "nfs4")
     house.service._watcher.start()
     house.after(0)
     house.drop("a.jpg")

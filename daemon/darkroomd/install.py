@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkroomd import config
-from darkroomd.config import Folder
+from darkroomd.config import Folder, Service
 from darkroomd.errors import CannotWrite, Unavailable
 from darkroomd.places import shipped
 
@@ -28,6 +28,7 @@ USERS_WATCH, USERS_OUTPUT = "~/Pictures/Inbox", "~/Pictures/Enhanced"
 # what ProtectHome=tmpfs empties; a folder in one of these must be let in by name
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 SERVICE_USER = "darkroomd"
+SERVICE_MB = 256  # for the service's own process, which holds well under 100
 
 Run = Callable[[Sequence[str]], None]
 
@@ -125,6 +126,7 @@ def installed(
             _make(doing, at, folder)
         program = program or _program()
         text = unit_text(at, loaded.folders, program, _hidden(program) if at.system else [])
+        text = _with_memory(text, loaded.service)
         if at.system and (card := _graphics(loaded.service.device, nvidia=Path("/dev/nvidiactl").exists())):
             text = text.replace("\n[Install]", f"\n{card}\n[Install]")
             doing.said.append("the unit lets the service use the graphics card")
@@ -303,6 +305,15 @@ def unit_text(at: Where, folders: Iterable[Folder], program: str, hidden: Iterab
     ]
     body = re.sub(r"^RequiresMountsFor=.*$", required.replace("\\", r"\\"), body, flags=re.MULTILINE)
     return re.sub(r"^ReadWritePaths=.*$", "\n".join(lets).replace("\\", r"\\"), body, flags=re.MULTILINE)
+
+
+def _with_memory(text: str, service: Service) -> str:
+    """The unit with room for what the config lets the workers take, and as much as one more for a photo that errs."""
+    if not service.memory_limit_mb:
+        return text
+    high_mb = SERVICE_MB + max(1, service.workers) * service.memory_limit_mb
+    text = re.sub(r"^MemoryHigh=.*$", f"MemoryHigh={high_mb}M", text, flags=re.MULTILINE)
+    return re.sub(r"^MemoryMax=.*$", f"MemoryMax={high_mb + service.memory_limit_mb}M", text, flags=re.MULTILINE)
 
 
 def _graphics(device: str, nvidia: bool) -> str:

@@ -213,7 +213,10 @@ class Service:
         self._ask_politely()
         self._ledger.tell([*self._paused, *self._health.notes, *self._stale, *self._lost], self._wall())
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self._ledger.counts().items()))
-        self._systemd.status((counts or "no photos yet") + ("; degraded, see the log" if self._health.notes else ""))
+        lately = self._ledger.finished_since(self._wall() - 3600)
+        rate = f"; {lately} in the last hour" if lately else ""
+        wrong = "; degraded, see the log" if self._health.notes else ""
+        self._systemd.status(f"{counts or 'no photos yet'}{rate}{wrong}")
 
     def _ask_politely(self) -> None:
         """Whether a photo may be begun: what is in work goes on, because to break it off would be work for nothing."""

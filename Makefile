@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench peers quality sheets torture pictures train wheel witnesses readers clean
+.PHONY: run test lint format bench peers quality sheets torture soak pictures train wheel witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -53,6 +53,10 @@ sheets: $(VENV)/.ready-quality readers
 # thousands of kills, power cuts and failing system calls; an hour, as root (mounts and loop devices of its own)
 torture: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.torture
+
+# ten thousand small photos through four folders: does anything grow, is anything lost?
+soak: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.torture.soak
 
 pictures: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.pictures

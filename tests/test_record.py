@@ -385,6 +385,20 @@ def test_the_oldest_comes_first_and_folders_take_turns(ledger: Ledger) -> None:
     assert ledger.claim(NOW, 9) == []
 
 
+def test_a_folder_that_a_worker_is_ready_for_keeps_its_turn_for_a_while_and_then_no_longer(ledger: Ledger) -> None:
+    other = Path("/photos/other")
+    ledger.take_in([photo(f"{number}.jpg") for number in range(9)], NOW)
+    ledger.take_in([replace(photo(f"x{number}.jpg"), root=other) for number in range(9)], NOW)
+
+    def turn(now: float, *at_hand: Path) -> Path:
+        (claimed,) = ledger.claim(now, 1, at_hand=at_hand)
+        return claimed.job.root
+
+    assert [turn(NOW), turn(NOW + 1, IN), turn(NOW + 29, IN)] == [IN, IN, IN]
+    assert turn(NOW + 30, IN) == other
+    assert [turn(NOW + 31, other), turn(NOW + 32)] == [other, IN]
+
+
 def test_newest_or_smallest_first_and_folders_still_take_turns(ledger: Ledger) -> None:
     def sized(name: str, size: int, root: Path = IN) -> Job:
         job = photo(name)

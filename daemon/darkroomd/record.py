@@ -13,7 +13,7 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import wraps
@@ -51,6 +51,7 @@ _ORDERS: dict[Order, str] = {
     "smallest": "CAST(substr(fingerprint, instr(fingerprint, ':') + 1) AS INTEGER), id",
 }
 
+STINT_SECONDS = 30.0
 MOST_ATTEMPTS = 3
 LONGEST_DELAY_SECONDS = 3600.0
 
@@ -133,6 +134,7 @@ class Ledger:
         self._lock = lock
         self._turn = 0
         self._last_turn: dict[bytes, int] = {}
+        self._turn_began: dict[bytes, float] = {}
         self._data_version: int | None = None
 
     @staticmethod
@@ -217,15 +219,18 @@ class Ledger:
                 db.execute(insert, (*paths, output_root, *seen, job.recipe, settings[chosen], now, now))
 
     @_told
-    def claim(self, now: float, limit: int, order: Order = "oldest") -> list[Claimed]:
+    def claim(self, now: float, limit: int, order: Order = "oldest", at_hand: Collection[Path] = ()) -> list[Claimed]:
         """Up to `limit` jobs that are due, the watched folders in turn and each folder's in `order`; their attempts are
         counted on the disk before anybody decodes a byte. Photos that waited in vain to become complete fail here.
+
+        at_hand: folders that a worker is ready for. Another folder would need a new worker, so these keep their turn
+        for STINT_SECONDS.
         """
         with self._writing() as db:
             db.execute(
                 "UPDATE job SET state = 'failed', changed_at = ? WHERE state = 'waiting' AND due_at <= ?", (now, now)
             )
-            rows = self._due(now, limit, order)
+            rows = self._due(now, limit, order, {os.fsencode(root) for root in at_hand})
             for row in rows:
                 db.execute(
                     "UPDATE job SET state = 'running', attempt = attempt + 1, unanswered = unanswered + 1, "
@@ -547,17 +552,20 @@ class Ledger:
         self._db.execute("INSERT OR IGNORE INTO settings (text) VALUES (?)", (text,))
         return int(self._db.execute("SELECT id FROM settings WHERE text = ?", (text,)).fetchone()[0])
 
-    def _due(self, now: float, limit: int, order: Order) -> list[sqlite3.Row]:
+    def _due(self, now: float, limit: int, order: Order, at_hand: set[bytes]) -> list[sqlite3.Row]:
         # Due times beyond the longest delay were set before the clock was set back: due now, or they would be stuck.
         due = f"state IN ('pending', 'retry') AND (due_at <= :now OR due_at > :now + {LONGEST_DELAY_SECONDS})"
         roots = [row[0] for row in self._db.execute(f"SELECT DISTINCT root FROM job WHERE {due}", {"now": now})]
+        kept = {root for root in at_hand if 0 <= now - self._turn_began.get(root, now) < STINT_SECONDS}
         first = f"SELECT * FROM job WHERE root = :root AND {due} ORDER BY {_ORDERS[order]} LIMIT :limit"
         queues = [
             self._db.execute(first, {"root": root, "now": now, "limit": limit}).fetchall()
-            for root in sorted(roots, key=lambda root: self._last_turn.get(root, 0))
+            for root in sorted(roots, key=lambda root: (root not in kept, self._last_turn.get(root, 0)))
         ]
         rows = [row for row in chain.from_iterable(zip_longest(*queues)) if row is not None][:limit]
         for row in rows:
+            if row["root"] not in kept:
+                self._turn_began[row["root"]] = now
             self._turn += 1
             self._last_turn[row["root"]] = self._turn
         return rows

@@ -267,7 +267,8 @@ class Service:
 
     def _start_jobs(self, now: float) -> None:
         while not (self._stopping or self._paused) and (free := self._workers.free()):
-            claimed = self._ledger.claim(self._wall(), free, self._config.service.order)
+            at_hand = self._workers.at_hand()
+            claimed = self._ledger.claim(self._wall(), free, self._config.service.order, at_hand)
             for one in claimed:
                 if self._still_there(one, now):
                     log.info("photo.started", source=one.job.source, job=one.id, attempt=one.attempt)

@@ -74,6 +74,10 @@ class Workers:
         """How many workers there are, busy or idle."""
         return len(self._slots)
 
+    def at_hand(self) -> list[Path]:
+        """The watched folders whose photos a worker could take now without being started anew."""
+        return [slot.root for slot in self._slots if slot.root is not None and not slot.busy() and not slot.broken]
+
     def submit(self, job: Job, now: float) -> "Future[Staged]":
         """Starts the job. The future ends with its Staged, with what it raised, or with WorkerDied."""
         inside = self._walls(job) if self._walls is not None else None
@@ -87,6 +91,7 @@ class Workers:
             slot = _Slot(_process(inside, self.nice) if self._executor is None else self._executor(), number, inside)
             self._slots.append(slot)
         try:
+            slot.root = job.root
             slot.begin(self._run, replace(job, engine=replace(job.engine, worker=slot.number)), now)
         except BrokenExecutor:  # it had died while idle, which is not this job's fault
             slot.broken = True
@@ -147,6 +152,7 @@ class _Slot:
     pool: Executor
     number: int
     inside: Walls | None = None
+    root: Path | None = None
     since: float = 0.0
     idle: bool = False
     broken: bool = False

@@ -35,8 +35,8 @@ class Settling:
     def __init__(self) -> None:
         # in the order of quiet_since, oldest first: whatever is touched moves to the end
         self._moving: dict[str, _Moving] = {}
-        # hashes, because 100,000 fingerprints would cost three times the memory
-        self._handed: dict[str, int] = {}
+        # hashes of names and of looks: 100,000 names and fingerprints would cost five times the memory
+        self._handed: dict[int, int] = {}
         # a run that will not come back to look again has no patience with empty files
         self.empty_patience_seconds = STALLED_SECONDS
 
@@ -46,11 +46,11 @@ class Settling:
         look = _look(sighting.path)
         if look is None:
             self._moving.pop(name, None)
-            self._handed.pop(name, None)
+            self._handed.pop(hash(name), None)
             return
         known = self._moving.get(name)
         same = known is not None and known.look == look
-        if self._handed.get(name) == hash(look) or (same and not event):
+        if self._handed.get(hash(name)) == hash(look) or (same and not event):
             return
         self._wait(name, _Moving(sighting, look, now, known.still_since if known is not None and same else now))
 
@@ -80,7 +80,7 @@ class Settling:
 
     def forget_one(self, path: Path) -> None:
         """The same for one file that could not be found, which need not mean that it is gone."""
-        self._handed.pop(os.fspath(path), None)
+        self._handed.pop(hash(os.fspath(path)), None)
 
     def forget(self) -> None:
         """Everything is handed out again when it is next seen: for a new config, a returned disk, a full check."""
@@ -101,7 +101,7 @@ class Settling:
         if unwritten and now - moving.still_since < patience_seconds:
             self._wait(name, replace(moving, quiet_since=now, stalled=True))
             return None
-        self._handed[name] = hash(look)
+        self._handed[hash(name)] = hash(look)
         if not regular:
             return Skip(path, "a symbolic link, never followed" if stat.S_ISLNK(look.mode) else "not a regular file")
         return Settled(moving.sighting.root, path, look.fingerprint)

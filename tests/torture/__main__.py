@@ -110,7 +110,8 @@ CAMPAIGNS = {
 @click.argument("names", nargs=-1, type=click.Choice(list(CAMPAIGNS)))
 @click.option("--short", is_flag=True, help="A few trials of each, and nothing is written.")
 @click.option("--seed", default=1, show_default=True)
-def main(names: tuple[str, ...], short: bool, seed: int) -> None:
+@click.option("--trials", type=int, help="How many of each, instead of thousands.")
+def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None) -> None:
     good = True
     try:
         room = room_of_ones_own()
@@ -123,7 +124,7 @@ def main(names: tuple[str, ...], short: bool, seed: int) -> None:
             act, long_trials, short_trials = CAMPAIGNS[name]
             began = time.monotonic()
             parts = []
-            for part in act(campaign, *((short_trials, SOME) if short else (long_trials, TRIED))):
+            for part in act(campaign, *((short_trials, SOME) if short else (trials or long_trials, TRIED))):
                 parts.append(part)
                 good &= part.good
                 facts = {"part": part.name, "trials": part.tally.trials, "wrong": len(part.tally.wrong)}

@@ -47,7 +47,7 @@ def with_noise(pixels: Pixels, sigma: float) -> Pixels:
 
 
 def blurred(pixels: Pixels, sigma: float) -> Pixels:
-    return np.asarray(image_of(pixels).gaussblur(sigma).numpy())
+    return np.asarray(image_of(pixels).gaussblur(sigma, min_ampl=0.01).numpy())
 
 
 def saved(pixels: Pixels, quality: int) -> Pixels:

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from darkroomd import confine
+from darkroomd.config import builtin_modes
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Treatment
 from darkroomd.settle import fingerprint
 from tests.command import environment
@@ -24,7 +25,7 @@ def general() -> Mode:
 
 @pytest.fixture
 def auto() -> Mode:
-    return Mode("auto", (Treatment("general"),), choose=True)
+    return builtin_modes()["auto"]
 
 
 def make_job(source: Path, target: Path, mode: Mode, output: Output | None = None, limits: Limits | None = None) -> Job:

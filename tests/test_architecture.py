@@ -56,8 +56,9 @@ MAY_IMPORT = {
     "exif": "",
     "iptc": "",
     "xmp": "",
-    "look": "_core device faces job lines scratch",
+    "look": "_core device faces job lines scratch tiles",
     "enhance": "_core device errors grain job models regions scratch tone",
+    "tiles": "",
     "guard": "_core job scratch",
     "write": "errors job",
     "faces": "_core device job",
@@ -91,7 +92,9 @@ KNOWN_IN = {
     "onnxruntime": "device",
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
-    "numpy": "colour device enhance faces grain guard half heic jxl lines look picture raw regions save scratch tone",
+    "numpy": (
+        "colour device enhance faces grain guard half heic jxl lines look picture raw regions save scratch tiles tone"
+    ),
     "watchdog": "watch",
     "sqlite3": "ledger_file record",
     "sdnotify": "systemd",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from darkroomd import by_hand, config, device, pipeline
-from darkroomd.config import Config, Folder, Rule
+from darkroomd.config import Config, Folder, Rule, builtin_modes
 from darkroomd.errors import CannotWrite, Retryable
 from darkroomd.job import Job, Limits, Mode, Staged, Treatment
 from tests import networks, pictures
@@ -16,7 +16,7 @@ from tests.command import snapshot
 
 NOISY = pictures.with_noise(pictures.scene(96, 72), 12)
 GENERAL = Mode("general", (Treatment("general"),))
-AUTO = Mode("auto", (Treatment("general"),), choose=True)
+AUTO = builtin_modes()["auto"]
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_the_strength_nearest_to_the_photo_counts(home: Path) -> None:
           gentle: {based_on: auto, strength: 0.4}
         """,
     ).folders[0]
-    gentle = Mode("gentle", (Treatment("general"),), 0.4, choose=True)
+    gentle = replace(builtin_modes()["auto"], name="gentle", strength=0.4)
     assert folder.mode == replace(gentle, strength=0.7)
     assert [(rule.name, rule.skip, rule.mode) for rule in folder.rules] == [
         ("*_raw*", True, None),
@@ -133,7 +133,7 @@ def test_a_mode_may_be_based_on_another_of_the_users(home: Path) -> None:
         home,
         ONE_FOLDER + "modes: {c: {based_on: b}, b: {based_on: a, strength: 0.5}, a: {based_on: auto, strength: 0.2}}\n",
     ).modes
-    assert modes["c"] == Mode("c", (Treatment("general"),), 0.5, choose=True)
+    assert modes["c"] == replace(builtin_modes()["auto"], name="c", strength=0.5)
     assert modes["auto"] == AUTO
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from darkroomd import _core, device, enhance, models
+from darkroomd.config import builtin_modes
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.job import Engine, Findings, Mode, Picture, Step, Tags, Treatment
 from darkroomd.places import shipped_folder
@@ -211,7 +212,7 @@ def test_tiles_are_as_small_as_the_memory_limit_asks_for(tmp_path: Path, monkeyp
 
 
 SIZE = (640, 480)
-AUTO = Mode("auto", (Treatment("general"),), choose=True)
+AUTO = builtin_modes()["auto"]
 
 
 @pytest.mark.parametrize(
@@ -220,10 +221,14 @@ AUTO = Mode("auto", (Treatment("general"),), choose=True)
         ({}, None),
         ({"noise_sigma": 12.34}, "noise (sigma 12.3)"),
         ({"jpeg_quality": 40}, "JPEG at quality 40"),
-        ({"jpeg_quality": None, "blockiness": 3.0}, "JPEG blocks from an earlier save"),
+        ({"jpeg_quality": 90, "blockiness": 3.0}, "JPEG blocks from an earlier save"),
         ({"jpeg_quality": 40, "blockiness": 3.0}, "JPEG at quality 40"),
         ({"blur_sigma": 1.5}, "softness (sigma 1.5 px)"),
         ({"blur_sigma": None}, None),
+        ({"noise_sigma": 6.0, "grain": 0.9}, None),
+        ({"noise_sigma": 14.0, "grain": 0.9}, "strong film grain (sigma 14.0)"),
+        ({"visible_quality": 30}, "JPEG artefacts of an earlier save (as at quality 30)"),
+        ({"jpeg_quality": 40, "visible_quality": 40}, "JPEG at quality 40"),
         ({"noise_sigma": 9.0, "blur_sigma": 1.5}, "noise (sigma 9.0), softness (sigma 1.5 px)"),
     ],
 )

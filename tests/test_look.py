@@ -1,12 +1,14 @@
 """What look sees in pictures whose faults are known, and what it says cannot be saved."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import pyvips
 
 from darkroomd.job import Findings, Picture, Tags
 from darkroomd.look import findings
-from tests import pictures
+from tests import networks, pictures
 
 
 def seen(pixels: np.ndarray) -> Findings:
@@ -55,6 +57,74 @@ def test_clipped_light_and_black_shadows_are_said_in_percent() -> None:
 def test_strong_blur_is_said_to_be_beyond_repair() -> None:
     found = seen(pictures.image_of(coffee()).gaussblur(5).numpy())
     assert any("strong blur" in limit for limit in found.limits)
+
+
+@pytest.mark.parametrize("sigma", [3, 15, 40])
+def test_the_noise_is_told_within_three_levels_in_a_photograph(sigma: int) -> None:
+    assert seen(pictures.with_noise(coffee(), sigma)).noise_sigma == pytest.approx(sigma, abs=3)
+
+
+@pytest.mark.parametrize("quality", [15, 40, 70])
+def test_compression_is_seen_in_pixels_when_the_file_does_not_tell(quality: int) -> None:
+    saved = pyvips.Image.new_from_buffer(pictures.jpeg_bytes(coffee(), quality), "").numpy()
+    assert seen(saved).visible_quality == pytest.approx(quality, abs=10)
+    assert seen(coffee()).visible_quality == pytest.approx(100, abs=10)
+
+
+def test_an_earlier_save_shows_beneath_the_number_of_the_last() -> None:
+    saved = pyvips.Image.new_from_buffer(pictures.jpeg_bytes(coffee(), 20), "").numpy()
+    resaved = Picture(saved, None, "jpeg", Tags(), jpeg_quality=95)
+    honest = Picture(saved, None, "jpeg", Tags(), jpeg_quality=20)
+    assert findings(resaved).visible_quality == pytest.approx(20, abs=10)
+    assert (findings(resaved).jpeg_quality, findings(honest).visible_quality) == (95, 20)
+
+
+def test_film_grain_is_told_from_noise() -> None:
+    grain = np.random.default_rng(0).normal(0, 1, (400, 600))
+    soft = (
+        pyvips.Image.new_from_array(grain.astype(np.float32)).gaussblur(0.8, min_ampl=0.01, precision="float").numpy()
+    )
+    tone = coffee()[:, :, 1:2] / 255
+    silver = coffee() + 12 * (soft / soft.std())[:, :, None] * (0.4 + 2.4 * tone * (1 - tone))
+    grainy, noisy = seen(np.clip(np.rint(silver), 0, 255).astype(np.uint8)), seen(pictures.with_noise(coffee(), 12))
+    assert grainy.grain is not None
+    assert noisy.grain is not None
+    assert noisy.grain < 0.2
+    assert grainy.grain > 0.5
+
+
+def test_movement_is_told_from_softness_and_said_to_be_a_limit() -> None:
+    mask = pyvips.Image.new_from_array([[1.0] * 21], scale=21.0)
+    moved = seen(pictures.image_of(coffee()).conv(mask).cast("uchar").numpy())
+    soft = seen(pictures.image_of(coffee()).gaussblur(2.0).numpy())
+    assert moved.motion is not None
+    assert soft.motion is not None
+    assert soft.motion < 0.5 < moved.motion
+    assert any(limit.startswith("strong motion blur") for limit in moved.limits)
+
+
+def test_a_dark_picture_and_one_of_nothing_are_said_to_be_so() -> None:
+    dark = seen((coffee() // 16).astype(np.uint8))
+    assert any(limit.startswith("very dark") for limit in dark.limits)
+    nothing = seen(np.full((200, 200, 3), 90, np.uint8))
+    assert nothing.limits == ("almost the same everywhere: there is too little in the picture to work on",)
+
+
+def test_a_drawing_is_not_taken_for_compressed() -> None:
+    assert seen(pictures.scene(640, 480)).visible_quality is None
+
+
+def test_content_is_told_by_tone() -> None:
+    grey = coffee()[:, :, 1:2].repeat(3, axis=2)
+    assert seen(grey).content == "old photo"
+    assert seen(coffee()).content == "photo"
+
+
+def test_without_the_network_the_core_measures_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, same=networks.identity())
+    read = seen(pictures.with_noise(coffee(), 10))
+    assert read.noise_sigma == pytest.approx(10, rel=0.33)
+    assert (read.grain, read.motion, read.visible_quality) == (None, None, None)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 1), (65, 3)])

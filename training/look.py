@@ -34,7 +34,8 @@ from training.train import HERE, rate_at, recipe_of
 
 # what the network answers, in this order: means of the four quantities, their log scales, two logits
 QUANTITIES = ("noise", "blur", "quality", "resolution")
-LOGITS = ("motion", "grain")
+LOGITS = ("motion", "grain", "enlarged")
+ENLARGED = 0.5  # of the coded resolution: a sixth fewer pixels a side, or less
 MARGIN = 16  # pixels around a tile while it is damaged, so that no border effect is learned; two JPEG blocks
 SOFT_ORIGINAL = 0.66  # share of the steps that survives a box blur; a sharp photograph's edges have 0.58
 FLAT_ORIGINAL = 1.2  # mean step of the luma in 8-bit levels
@@ -122,7 +123,7 @@ def _log(value: Tensor) -> Tensor:
 
 
 class Look(nn.Module):
-    """(n, 3, height, width) float 0..1 -> (n, 10): see QUANTITIES and LOGITS."""
+    """(n, 3, height, width) float 0..1 -> (n, 11): see QUANTITIES and LOGITS."""
 
     def __init__(self, features: int, hidden: list[int]) -> None:
         super().__init__()
@@ -289,6 +290,7 @@ def history(
                 patch, top, left = saved(patch[top:, left:], rng, int(rng.integers(max(q, 50), 100))), 0, 0
     tile = patch[top : top + side, left : left + side]
     labels = [*coded(noise_sigma, float(np.sqrt(blur_variance)), quality, resolution), motion, grain]
+    labels.append(float(labels[3] > ENLARGED))
     return (
         tile,
         labels,
@@ -390,6 +392,8 @@ def train(data: Path, runs: Path, only: int | None = None) -> Look:
     net.spread.copy_(known["averages"].std(dim=0).clamp(min=1e-3))
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe["rate"], weight_decay=0.02)
     steps = dict(recipe, steps=recipe["passes"] * (count // recipe["batch"]))
+    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    judge = Look(known["averages"].shape[1], **recipe["network"])
     step = 0
     for turn in range(recipe["passes"]):
         net.train()
@@ -402,9 +406,15 @@ def train(data: Path, runs: Path, only: int | None = None) -> Look:
             nn.utils.clip_grad_norm_(net.parameters(), 2.0)
             optimiser.step()
             step += 1
+            blend = min(recipe["ema"], (1 + step) / (10 + step))
+            with torch.no_grad():
+                for key, value in net.state_dict().items():
+                    average[key].lerp_(value, 1 - blend)
         if turn % 5 == 4:
-            print(f"pass {turn + 1}  loss {float(loss.detach()):.3f}  {judged(net, held)}", flush=True)
-    return net.eval()
+            judge.load_state_dict(average)
+            print(f"pass {turn + 1}  loss {float(loss.detach()):.3f}  {judged(judge, held)}", flush=True)
+    torch.save(average, runs / "look" / "last.pt")
+    return judge.eval()
 
 
 def export(net: Look, to: Path) -> None:

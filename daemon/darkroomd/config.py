@@ -222,10 +222,16 @@ def defaults(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def builtin_modes() -> dict[str, Mode]:
-    """The modes that ship, by name: those of models/modes.yaml whose networks have cards. Unavailable without cards."""
+    """The modes that ship, by name: those of models/modes.yaml whose networks have cards. Unavailable without cards.
+
+    A mode that chooses chooses from the networks that have cards.
+    """
     described = _described_modes()
     there = models.cards(places.shipped_folder())
-    return {name: mode for name, mode in described.items() if set(mode.networks) <= there.keys()}
+    for name, mode in described.items():
+        if mode.choose:
+            described[name] = replace(mode, steps=tuple(step for step in mode.steps if step.network in there))
+    return {name: mode for name, mode in described.items() if mode.steps and set(mode.networks) <= there.keys()}
 
 
 def _described_modes() -> dict[str, Mode]:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from darkroomd.errors import OutOfMemory, Unavailable
 from darkroomd.half import half
 from darkroomd.job import Engine
-from darkroomd.models import Card, DetectorCard, card, detectors, verified_bytes
+from darkroomd.models import Card, DetectorCard, LookCard, card, detectors, look_card, verified_bytes
 from darkroomd.places import engines_folder, shipped_folder
 
 INSTALL_HINT = 'pip install "darkroomd[cpu]"'
@@ -256,17 +256,30 @@ def network(name: str, engine: Engine) -> Network:
 
 
 class Detector:
-    """An open detector: small, so that the processor is quick enough for it on every machine."""
+    """An open detector, or the network that looks: small, so that the processor is quick enough on every machine."""
 
-    def __init__(self, card: DetectorCard, threads: int, folder: Path | None = None) -> None:
+    def __init__(self, card: DetectorCard | LookCard, threads: int, folder: Path | None = None) -> None:
         self.card = card
         self._session = _session(verified_bytes(card, folder), CPU, threads)
         self._input = self._session.get_inputs()[0].name
         self._names = [answer.name for answer in self._session.get_outputs()]
 
     def run(self, tile: Any) -> dict[str, Any]:
-        """Its answers by name, for one (1, 3, height, width) float32 tile in the colours and range that it knows."""
+        """Its answers by name, for (n, 3, height, width) float32 tiles in the colours and range that it knows."""
         return dict(zip(self._names, self._session.run(None, {self._input: tile}), strict=True))
+
+
+def looker(engine: Engine) -> Detector | None:
+    """The network that looks; None where it has no card, Unavailable when its file is another one."""
+    card = look_card()
+    return None if card is None else _looker(shipped_folder(), card.sha256, engine.threads)
+
+
+@lru_cache(maxsize=1)
+def _looker(folder: Path, _sha256: str, threads: int) -> Detector:
+    card = look_card(folder)
+    assert card is not None
+    return Detector(card, threads, folder)
 
 
 @lru_cache(maxsize=2)

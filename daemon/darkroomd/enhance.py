@@ -15,18 +15,11 @@ from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
 from darkroomd.device import Network, network
 from darkroomd.errors import BadResult, OutOfMemory, Unavailable
 from darkroomd.grain import grained, with_grain
-from darkroomd.job import Engine, Findings, Finish, Mode, Picture, Region, Step
+from darkroomd.job import Engine, Findings, Finish, Mode, Picture, Region, Step, Treatment
 from darkroomd.models import HOW_TO_FETCH, Card, card
 from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
 from darkroomd.scratch import by_bands, forget, room
 from darkroomd.tone import full_range
-
-# `choose` runs the network when one of these is reached. Set on training photographs (training/fit_look.py) so that
-# at most one clean photograph in twenty reaches any of them.
-NOISE_WORTH_REMOVING_SIGMA = 3.5
-JPEG_WORTH_CLEANING_QUALITY = 75
-BLOCKS_WORTH_REMOVING = 2.1  # left in the pixels by an earlier save, whatever the file says of its last one
-BLUR_WORTH_SHARPENING_SIGMA = 1.1
 
 # what a process holds besides one tile's activations: interpreter, libraries, networks (measured on 8-bit JPEGs)
 RESIDENT_MB = 160
@@ -37,8 +30,7 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
 
     size: the picture's width and height. Unavailable when a network of the mode has no card.
     """
-    reason = _need(findings) if mode.choose else f"mode {mode.name}"
-    if reason is None or mode.strength == 0:
+    if mode.strength == 0:
         return ()
     known = {treatment.network: card(treatment.network) for treatment in mode.treatments}
     there = _there(findings)
@@ -46,12 +38,15 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
     enlarging = _next_up([card for card in known.values() if card.scale > 1], factor)
     steps = []
     for treatment in mode.treatments:
+        chosen = _chosen(treatment, findings) if mode.choose else (f"mode {mode.name}", 1.0)
+        if chosen is None:
+            continue
         network_card, large = known[treatment.network], None
-        region, why = treatment.region, reason
+        region, (why, share) = treatment.region, chosen
         if region in ("faces", "text"):
             if region not in there:
                 continue
-            why = there[region]
+            why = f"{there[region]}, {why}" if mode.choose else there[region]
         elif region == "background" and not mode.regions & there.keys():
             region = "all"
         if network_card.scale > 1:
@@ -61,7 +56,7 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
             why = f"{min(factor, network_card.scale):.3g} times as large, to {large[0]}×{large[1]}"
             if factor > network_card.scale:
                 why += f" (no network reaches {factor:.3g} times)"
-        strength = mode.strength * treatment.strength
+        strength = mode.strength * treatment.strength * share
         steps.append(Step(network_card.name, network_card.digest, region, strength, why, large))
     asked: dict[Finish, bool] = {"grain": mode.grain == "keep", "tone": mode.tone == "restore"}
     finish = tuple(name for name, wanted in asked.items() if wanted)
@@ -119,17 +114,19 @@ def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _need(findings: Findings) -> str | None:
-    needs = []
-    if findings.noise_sigma >= NOISE_WORTH_REMOVING_SIGMA:
-        needs.append(f"noise (sigma {findings.noise_sigma:.1f})")
-    if findings.jpeg_quality is not None and findings.jpeg_quality < JPEG_WORTH_CLEANING_QUALITY:
-        needs.append(f"JPEG at quality {findings.jpeg_quality}")
-    elif findings.blockiness >= BLOCKS_WORTH_REMOVING:
-        needs.append("JPEG blocks from an earlier save")
-    if findings.blur_sigma is not None and findings.blur_sigma >= BLUR_WORTH_SHARPENING_SIGMA:
-        needs.append(f"softness (sigma {findings.blur_sigma:.1f} px)")
-    return ", ".join(needs) or None
+def _chosen(treatment: Treatment, findings: Findings) -> tuple[str, float] | None:
+    """Why a treatment is done in a mode that chooses, and at what share of its strength; None when it is not."""
+    if not treatment.when:
+        return "always", 1.0
+    counts = {"faces": len(clear_faces(findings.faces)), "text": len(findings.text or ())}
+    found = {"motion": 0.0, "grain": 0.0} | {k: v for k, v in findings.facts().items() if v is not None} | counts
+    if findings.visible_quality is not None and findings.visible_quality != findings.jpeg_quality:
+        found["earlier_quality"] = findings.visible_quality
+    held = [line for line in treatment.when if line.holds(found)]
+    if not held:
+        return None
+    reasons = dict.fromkeys(line.because.format(**found) for line in held)
+    return ", ".join(reasons), max(line.strength for line in held)
 
 
 def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings: Findings | None = None) -> Picture:

@@ -15,6 +15,7 @@ DEVICE = r"auto|cpu|cuda(:\d{1,2})?|tensorrt(:\d{1,2})?|openvino"  # what `servi
 DEVICES = "auto, cpu, cuda (cuda:1 is the second card), tensorrt or openvino"
 Region = Literal["all", "faces", "text", "background"]
 Finish = Literal["grain", "tone"]
+Content = Literal["photo", "portrait", "document", "old photo"]
 
 # how the names of files in these formats end; a result whose format is right keeps the photo's spelling
 SPELLINGS: dict[Format, tuple[str, ...]] = {
@@ -65,16 +66,51 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class When:
+    """A line of the table by which mode auto decides: a treatment is done when every fact lies in its range.
+
+    facts: (name as in the JSON's `found`, from, below); of faces and text the number. because: the reason that a person
+    reads, with the facts in it. strength: a share of the treatment's.
+    """
+
+    because: str
+    facts: tuple[tuple[str, float, float], ...]
+    strength: float = 1.0
+
+    def holds(self, found: dict[str, Any]) -> bool:
+        """Whether all facts are known and in their ranges."""
+        known = [(found.get(name), low, high) for name, low, high in self.facts]
+        return all(value is not None and low <= value < high for value, low, high in known)
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "When":
+        """From plain values: as the dataclass has them, or as models/modes.yaml does, `fact: [from, below]`."""
+        facts = plain.get("facts") or [
+            (name, *limits) for name, limits in plain.items() if name not in ("because", "strength")
+        ]
+        return cls(
+            plain["because"], tuple((str(n), float(a), float(b)) for n, a, b in facts), plain.get("strength", 1.0)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Treatment:
     """One network over one kind of region, as a mode asks for it.
 
     network: name of a card in models/cards.yaml. region: background is what the regions of the mode's other
-    treatments leave over. strength: as a mode's, of which it is a share.
+    treatments leave over. strength: as a mode's, of which it is a share. when: any of these must hold in a mode that
+    chooses; without one it is always done.
     """
 
     network: str
     region: Region = "all"
     strength: float = 1.0
+    when: tuple[When, ...] = ()
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Treatment":
+        """From plain values."""
+        return cls(**plain | {"when": tuple(When.of(line) for line in plain.get("when", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +160,14 @@ class Mode:
         steps = plain.pop("steps")
         if self.steps == (Treatment(self.steps[0].network),):
             return plain | {"network": self.steps[0].network}
-        return plain | {"steps": list(steps)}
+        return plain | {"steps": [{k: v for k, v in s.items() if k != "when" or v} for s in steps]}
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Mode":
         """The mode in plain values; what this version does not know is left out."""
         known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain and name != "steps"}
         steps = plain.get("steps") or [{"network": plain["network"]}]
-        return cls(steps=tuple(Treatment(**step) for step in steps), **known)
+        return cls(steps=tuple(Treatment.of(step) for step in steps), **known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +346,10 @@ class Face:
 class Findings:
     """What look saw. Sigmas in 8-bit levels and pixels; shares in percent; None where it could not be told.
 
-    limits: what cannot be brought back, in plain words. faces, text: None when nobody looked for them, because the mode
+    visible_quality: of the strongest JPEG compression that shows in the pixels, whatever the file says of its last
+    save; 100 for none. motion, grain: how likely the blur is movement and the noise film grain, 0..1. brightness: the
+    mean luma in percent. content: what is in the picture, coarsely. limits: what cannot be brought back, in plain
+    words. faces, text: None when nobody looked for them, because the mode
     does not ask or the detector is not there.
     """
 
@@ -323,6 +362,11 @@ class Findings:
     limits: tuple[str, ...] = ()
     faces: tuple[Face, ...] | None = None
     text: tuple[Box, ...] | None = None
+    visible_quality: int | None = None
+    motion: float | None = None
+    grain: float | None = None
+    brightness: float | None = None
+    content: Content = "photo"
 
     def facts(self) -> dict[str, Any]:
         """The `found` object of the JSON contract."""
@@ -333,6 +377,11 @@ class Findings:
             "blockiness": round(self.blockiness, 2),
             "jpeg_quality": self.jpeg_quality,
             "clipped_percent": round(self.clipped_percent, 2),
+            "visible_quality": self.visible_quality,
+            "motion": None if self.motion is None else round(self.motion, 2),
+            "grain": None if self.grain is None else round(self.grain, 2),
+            "brightness": None if self.brightness is None else round(self.brightness, 1),
+            "content": self.content,
         }
         if self.faces is not None:
             facts["faces"] = [[round(f.left), round(f.top), round(f.width), round(f.height)] for f in self.faces]

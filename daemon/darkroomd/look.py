@@ -1,7 +1,8 @@
 """What is wrong with a picture, and what cannot be brought back.
 
-Measured, not learned: noise, blur and block edges per cell by the core, summed up so that texture is not taken
-for noise. The constants were fitted on training pictures with known damage (training/fit_look.py has the error).
+Noise, blur and visible compression are told by a small network (tiles.py); clipping, block edges and the file's own
+JPEG quality are measured. Where the network is not, or the picture is too small for it, the core's measures stand in;
+their constants were fitted on training pictures with known damage (training/fit_look.py has the error).
 """
 
 from collections.abc import Callable
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from darkroomd._core import Measurement, measure
-from darkroomd.device import Detector, detector
+from darkroomd.device import Detector, detector, looker
 from darkroomd.faces import faces
-from darkroomd.job import Box, Engine, Face, Findings, Picture, Region
+from darkroomd.job import Box, Content, Engine, Face, Findings, Picture, Region
 from darkroomd.lines import lines
 from darkroomd.scratch import bands
+from darkroomd.tiles import Seen
+from darkroomd.tiles import seen as seen_by_network
 
 Found = TypeVar("Found", Face, Box)
 
@@ -34,25 +37,116 @@ SOFTNESS_TO_SIGMA = ((0.58, 0.0), (0.70, 0.7), (0.754, 1.0), (0.861, 1.5), (0.90
 
 CLIPPED_WORTH_SAYING_PERCENT = 1.0
 BLUR_BEYOND_REPAIR_SIGMA = 2.5
+MOVED = 0.6
+DARK_PERCENT = 8.0
+PLAIN_LEVELS = 3.0  # standard deviation of the luma in a picture of nothing
+# an earlier save shows beneath the last one when it is at least this much stronger
+EARLIER_SAVE = 15
+
+# content: faces that fill this share of the picture, lines of text that do, a page's share of paper, and how little
+# colour an old photograph has: the spread of Cb and Cr around their common tint, in 8-bit levels
+PORTRAIT_SHARE = 0.04
+TEXT_SHARE = 0.06
+PAPER_SHARE = 0.45
+FADED_SPREAD_LEVELS = 6.0
+# where the strongest edges are as crisp as this and it is not noise or blocks that make them so, there is no blur
+CRISP_SIGMA = 0.3
+CALM_SIGMA = 3.0
+EVEN_BLOCKINESS = 1.5
+DRAWN_SHARE = 0.5
+SAMPLED_PIXELS = 200_000
 
 
 def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine: Engine = Engine()) -> Findings:  # noqa: B008
     """Look at a picture; never modifies it. regions: what else to find, faces or text or both, where a detector is."""
-    seen = _measured(picture.pixels)
-    noise_sigma = _noise_sigma(seen)
-    blur_sigma = _blur_sigma(seen)
-    bright, dark = (100 * _share_of_pixels(share, picture) for share in (seen.bright, seen.dark))
+    measured = _measured(picture.pixels)
+    network = looker(engine)
+    told = None if network is None else seen_by_network(picture.pixels, _asking(network))
+    noise_sigma = _noise_sigma(measured) if told is None else told.noise_sigma
+    blur_sigma = _blur_sigma(measured)
+    if told is not None and blur_sigma is not None:
+        blur_sigma = _blur_told(told, blur_sigma, _blockiness(measured))
+    bright, dark = (100 * _share_of_pixels(share, picture) for share in (measured.bright, measured.dark))
+    found_faces = _found(faces, picture, "faces", engine) if "faces" in regions else None
+    found_text = _found(lines, picture, "lines", engine) if "text" in regions else None
+    luma, spread, paper = _tone(picture)
+    motion = None if told is None else told.motion
     return Findings(
         megapixels=picture.megapixels,
         noise_sigma=noise_sigma,
         blur_sigma=blur_sigma,
-        blockiness=_blockiness(seen),
+        blockiness=_blockiness(measured),
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
-        limits=_limits(bright, dark, blur_sigma),
-        faces=_found(faces, picture, "faces", engine) if "faces" in regions else None,
-        text=_found(lines, picture, "lines", engine) if "text" in regions else None,
+        limits=_limits(bright, dark, blur_sigma, motion or 0.0) + _limits_of_tone(luma),
+        faces=found_faces,
+        text=found_text,
+        visible_quality=_visible_quality(picture, told),
+        motion=motion,
+        grain=None if told is None else told.grain,
+        brightness=float(luma.mean()) / 2.55,
+        content=_content(picture, found_faces or (), found_text or (), spread, paper),
     )
+
+
+def _asking(network: Detector) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    return lambda tiles: np.asarray(network.run(tiles)["seen"], dtype=np.float32)
+
+
+def _blur_told(told: Seen, measured_sigma: float, blockiness: float) -> float:
+    """The network's, unless there are plainly crisp edges; noise and blocks are crisp too, and do not count."""
+    if measured_sigma <= CRISP_SIGMA and told.noise_sigma < CALM_SIGMA and blockiness < EVEN_BLOCKINESS:
+        return min(told.blur_sigma, CRISP_SIGMA)
+    return told.blur_sigma
+
+
+def _visible_quality(picture: Picture, told: Seen | None) -> int | None:
+    """The file's own number is exact; what the pixels show counts where it is clearly worse, or there is no number."""
+    if told is None:
+        return picture.jpeg_quality
+    shown = round(told.quality)
+    if _drawn(picture):
+        return picture.jpeg_quality
+    if picture.jpeg_quality is None:
+        return shown
+    return shown if shown <= picture.jpeg_quality - EARLIER_SAVE else picture.jpeg_quality
+
+
+def _drawn(picture: Picture) -> bool:
+    """Whether most pixels are exactly as their neighbours, as in drawings: even, but not by compression."""
+    step = max(1, round((picture.width * picture.height / SAMPLED_PIXELS) ** 0.5))
+    rows = picture.pixels[::step]
+    return rows.shape[1] > 1 and float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean()) >= DRAWN_SHARE
+
+
+def _tone(picture: Picture) -> tuple[npt.NDArray[np.float32], float, float]:
+    """Of a sample of pixels: luma in 8-bit levels, the spread of chroma around its mean, the share of bright paper."""
+    step = max(1, round((picture.width * picture.height / SAMPLED_PIXELS) ** 0.5))
+    sample = picture.pixels[::step, ::step].reshape(-1, picture.pixels.shape[2]).astype(np.float32)
+    if picture.pixels.dtype == np.uint16:
+        sample /= 257
+    red, green, blue = sample[:, 0], sample[:, sample.shape[1] // 2], sample[:, -1]
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = np.stack([0.564 * (blue - luma), 0.713 * (red - luma)])
+    around = np.linalg.norm(chroma - chroma.mean(axis=1, keepdims=True), axis=0)
+    paper = (luma >= 0.85 * np.quantile(luma, 0.98)) & (np.abs(chroma).max(axis=0) < 24)
+    return luma, float(np.quantile(around, 0.9)), float(paper.mean())
+
+
+def _content(
+    picture: Picture, found_faces: tuple[Face, ...], found_text: tuple[Box, ...], spread: float, paper: float
+) -> Content:
+    area = picture.width * picture.height
+    text_share = sum(box.width * box.height for box in found_text) / area
+    if text_share >= TEXT_SHARE or (found_text and paper >= PAPER_SHARE):
+        return "document"
+    if paper >= 1.5 * PAPER_SHARE and spread < FADED_SPREAD_LEVELS:
+        return "document"
+    if spread < FADED_SPREAD_LEVELS:
+        return "old photo"
+    if found_faces and max(face.width * face.height for face in found_faces) >= PORTRAIT_SHARE * area:
+        return "portrait"
+    return "photo"
 
 
 Finder = Callable[[Any, Detector], tuple[Found, ...]]
@@ -113,12 +207,23 @@ def _blockiness(seen: Measurement | _Maps) -> float:
     return float(np.median(told)) if told.size else 1.0
 
 
-def _limits(bright_percent: float, dark_percent: float, blur_sigma: float | None) -> tuple[str, ...]:
+def _limits(bright_percent: float, dark_percent: float, blur_sigma: float | None, motion: float) -> tuple[str, ...]:
     said = []
     if bright_percent >= CLIPPED_WORTH_SAYING_PERCENT:
         said.append(f"{bright_percent:.0f} % of the picture is clipped to white: nothing to reconstruct there")
     if dark_percent >= CLIPPED_WORTH_SAYING_PERCENT:
         said.append(f"{dark_percent:.0f} % of the picture is clipped to black: nothing to reconstruct there")
-    if blur_sigma is not None and blur_sigma >= BLUR_BEYOND_REPAIR_SIGMA:
+    if blur_sigma is not None and blur_sigma >= BLUR_BEYOND_REPAIR_SIGMA and motion >= MOVED:
+        said.append("strong motion blur: hardly recoverable; another shot of the moment would help more than any mode")
+    elif blur_sigma is not None and blur_sigma >= BLUR_BEYOND_REPAIR_SIGMA:
         said.append("strong blur: only partly recoverable; a sharper original would help more than any mode")
+    return tuple(said)
+
+
+def _limits_of_tone(luma: npt.NDArray[np.float32]) -> tuple[str, ...]:
+    said = []
+    if luma.mean() < 2.55 * DARK_PERCENT:
+        said.append("very dark: no mode brightens it, and shadows hold more noise than picture")
+    if luma.size > 1 and luma.std() < PLAIN_LEVELS:
+        said.append("almost the same everywhere: there is too little in the picture to work on")
     return tuple(said)

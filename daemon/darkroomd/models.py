@@ -84,12 +84,40 @@ class DetectorCard:
         return self.sha256[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class LookCard:
+    """What is known of the network that looks (kind: look). recipe, tiles: how it was made, of how many."""
+
+    name: str
+    kind: str
+    file: str
+    sha256: str
+    purpose: str
+    licence: str
+    parameters: int
+    recipe: str
+    recipe_sha256: str
+    tiles: int
+    data: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """The short form of the file's SHA-256."""
+        return self.sha256[:12]
+
+
+def look_card(folder: Path | None = None) -> LookCard | None:
+    """The card of the network that looks, None where there is none; Unavailable as for cards."""
+    return next((card for card in _all_cards(folder).values() if isinstance(card, LookCard)), None)
+
+
 def detectors(folder: Path | None = None) -> dict[str, DetectorCard]:
     """Every detector's card by name; Unavailable as for cards."""
     return {name: card for name, card in _all_cards(folder).items() if isinstance(card, DetectorCard)}
 
 
-def is_whole(card: Card | DetectorCard, folder: Path | None = None) -> bool:
+def is_whole(card: Card | DetectorCard | LookCard, folder: Path | None = None) -> bool:
     """Whether the file on the card is there, as it should be."""
     try:
         verified_bytes(card, folder)
@@ -108,16 +136,19 @@ def cards(folder: Path | None = None) -> dict[str, Card]:
     return {name: card for name, card in _all_cards(folder).items() if isinstance(card, Card)}
 
 
-def _all_cards(folder: Path | None) -> dict[str, Card | DetectorCard]:
+def _all_cards(folder: Path | None) -> dict[str, Card | DetectorCard | LookCard]:
     path = (folder or shipped_folder()) / "cards.yaml"
     try:
         text = path.read_text()
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror}; reinstall darkroomd to get its networks back") from error
-    found: dict[str, Card | DetectorCard] = {}
+    kinds = {None: Card, "detector": DetectorCard, "look": LookCard}
+    found: dict[str, Card | DetectorCard | LookCard] = {}
     try:
         for name, values in yaml.safe_load(text).items():
-            found[name] = DetectorCard(name=name, **values) if "kind" in values else Card(name=name, **values)
+            found[name] = kinds[values.get("kind")](name=name, **values)
+    except KeyError as error:
+        raise Unavailable(f"{path}: {name}: there is no kind {error}") from error
     except TypeError as error:
         raise Unavailable(f"{path}: {name}: {str(error).partition('__init__() ')[2]}") from error
     except (yaml.YAMLError, AttributeError) as error:
@@ -130,7 +161,7 @@ def digests(folder: Path | None = None) -> dict[str, str]:
     return {name: card.sha256 for name, card in cards(folder).items()}
 
 
-def verified_bytes(card: Card | DetectorCard, folder: Path | None = None) -> bytes:
+def verified_bytes(card: Card | DetectorCard | LookCard, folder: Path | None = None) -> bytes:
     """The network's file, if it is the one on the card; Unavailable (with both digests) if not."""
     path = (folder or shipped_folder()) / card.file
     try:

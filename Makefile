@@ -45,6 +45,7 @@ peers: $(VENV)/.ready-dev .venv-peers/.ready
 	$(BIN)/python -m benchmarks.peers
 
 quality: $(VENV)/.ready-quality readers
+	$(BIN)/darkroomd models fetch
 	$(BIN)/python -m benchmarks.quality
 
 sheets: $(VENV)/.ready-quality readers

@@ -18,7 +18,7 @@ from darkroomd.config import defaults
 from darkroomd.device import Network
 from darkroomd.enhance import through
 from darkroomd.job import Engine, Verdict
-from darkroomd.models import cards
+from darkroomd.models import cards, detectors, is_whole
 
 Floats = npt.NDArray[np.float32]
 Item = TypeVar("Item")
@@ -70,7 +70,9 @@ def by_mode(mode: str, damaged: Floats) -> tuple[Floats, Verdict]:
 
 
 def has_mode(mode: str) -> bool:
-    return mode in defaults().modes
+    """Whether the product has it, with the detectors that it looks with (`darkroomd models fetch`)."""
+    looks = mode in ("portrait", "text", "old-photo")
+    return mode in defaults().modes and (not looks or all(is_whole(one) for one in detectors().values()))
 
 
 def pixels(path: Path) -> Floats:

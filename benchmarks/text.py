@@ -55,23 +55,23 @@ def sheets(bench: Bench, kind: str) -> Iterator[Sheet]:
 
 
 def results(bench: Bench, damaged: Floats) -> list[Floats]:
-    """Input, unsharp, adaptive threshold, the network, the mode (or the network again)."""
-    ours = rounded(bench.answer("text", damaged))
-    mode = by_mode("text", damaged)[0] if has_mode("text") else ours
-    return [damaged, rounded(unsharp(damaged, 2, 1.5)), adaptive_threshold(damaged), ours, mode]
+    """Input, unsharp, adaptive threshold, general, text; and mode text, where it is there."""
+    networks = [rounded(bench.answer(name, damaged)) for name in ("general", "text")]
+    mode = [by_mode("text", damaged)[0]] if has_mode("text") else []
+    return [damaged, rounded(unsharp(damaged, 2, 1.5)), adaptive_threshold(damaged), *networks, *mode]
 
 
 def row(bench: Bench, kind: str) -> list[str]:
     def judge(sheet: Sheet) -> list[float]:
         found = results(bench, sheet.damaged)
         errors = [100 * reading_error(r[: sheet.below], sheet.text) for r in found]
-        general = rounded(bench.answer("general", sheet.damaged))
-        below = [255 * float(np.abs(r - sheet.damaged)[sheet.below + 16 :].mean()) for r in found[3:]]
-        paper = [psnr(r[: sheet.below], sheet.clean[: sheet.below]) for r in (sheet.damaged, found[3])]
-        return [*errors[:3], 100 * reading_error(general[: sheet.below], sheet.text), *errors[3:], *paper, *below]
+        page_db = [psnr(r[: sheet.below], sheet.clean[: sheet.below]) for r in (found[0], found[4])]
+        below = [255 * float(np.abs(r - sheet.damaged)[sheet.below + 16 :].mean()) for r in found[4:]]
+        return [*errors, *page_db, *below]
 
     figures = means(judge, sheets(bench, kind))
-    return told([kind, *(f"{v:.1f}" for v in figures[:6]), *(f"{v:.2f}" for v in figures[6:])])
+    split = 6 if has_mode("text") else 5
+    return told([kind, *(f"{v:.1f}" for v in figures[:split]), *(f"{v:.2f}" for v in figures[split:])])
 
 
 def real(bench: Bench) -> Iterator[Sheet]:
@@ -86,17 +86,16 @@ RECEIPTS = {"036", "044", "047", "053", "055", "405", "414"}
 
 def real_row(bench: Bench) -> list[str]:
     def judge(sheet: Sheet) -> list[float]:
-        found = results(bench, sheet.damaged[: sheet.clean.shape[0]])
-        errors = [100 * reading_error(r, sheet.text) for r in found]
-        general = rounded(bench.answer("general", sheet.damaged))
-        return [*errors[:3], 100 * reading_error(general, sheet.text), *errors[3:]]
+        return [100 * reading_error(r, sheet.text) for r in results(bench, sheet.damaged)]
 
-    return told(["receipts, half size", *(f"{v:.1f}" for v in means(judge, real(bench))), "", "", "", ""])
+    figures = means(judge, real(bench))
+    return told(["receipts, half size", *(f"{v:.1f}" for v in figures), *[""] * (len(figures) - 2)])
 
 
 def section(bench: Bench) -> str:
-    head = ["damage", "input", "unsharp", "adaptive threshold", "general", "ours", "mode text"]
-    head += ["input dB", "ours dB", "change beside the text: ours", "mode text"]
+    mode = ["mode text"] if has_mode("text") else []
+    head = ["damage", "input", "unsharp", "adaptive threshold", "general", "ours", *mode]
+    head += ["input dB", "ours dB", "change beside the text: ours", *mode]
     return (
         f"Characters misread in percent (edits per character, Tesseract with its English data), {len(FONTS)} pages of "
         f"{SIDES[0]} × {SIDES[1]} pixels, letters of {SIZE} px ({SMALL_SIZE} px for half size and JPEG) in as many "

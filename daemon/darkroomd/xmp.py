@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from xml.dom import minidom
 from xml.dom.minidom import Document, Element
-from xml.parsers.expat import ExpatError
+from xml.parsers.expat import ExpatError, ParserCreate
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 NAMESPACES = {
@@ -39,6 +39,7 @@ PLACES = ("exif:GPS*", "Iptc4xmpExt:Location*", "Iptc4xmpCore:Location", "Iptc4x
           "photoshop:State", "photoshop:Country")  # fmt: skip
 
 LARGEST_BYTES = 8 << 20
+DEEPEST = 100
 
 
 def made_by_us(packet: bytes | None) -> str | None:
@@ -92,10 +93,30 @@ def _parsed(packet: bytes) -> Document | None:
     start, end = packet.find(b"<x:xmpmeta"), packet.rfind(b"</x:xmpmeta>")
     body = packet[start : end + 12] if 0 <= start < end else packet.strip(b"\0 \r\n\t")
     try:
+        _check_depth(body)
         document = minidom.parseString(body)
-    except (ExpatError, ValueError, LookupError, RecursionError):
+    except (ExpatError, ValueError, LookupError):
         return None
     return document if document.getElementsByTagNameNS(RDF, "RDF") else None
+
+
+def _check_depth(body: bytes) -> None:
+    """ValueError where elements lie in each other more deeply than any real packet: minidom would overflow."""
+    depth = 0
+
+    def begin(_name: str, _attributes: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError("too deep")
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    parser.Parse(body, True)
 
 
 def _descriptions(document: Document) -> list[Element]:

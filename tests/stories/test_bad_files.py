@@ -31,7 +31,7 @@ BAD = {
     "diary.jpg": (b"Dear diary, today I took no photo at all.\n", "not a photo: the content is none of jpeg, png"),
     "no-pixels.png": (png(0, 10), "the picture has no pixels (0×10)"),
     "bomb.png": (png(30000, 20000), "the picture is 30000×20000 (600 megapixels); limits.max_megapixels allows 500"),
-    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(60), "HEIC files are not supported"),
+    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(60), "the HEIC file is damaged"),
 }
 
 

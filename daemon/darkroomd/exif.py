@@ -17,6 +17,9 @@ THUMBNAIL_AT, THUMBNAIL_BYTES = 0x0201, 0x0202
 BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 UNIT_OF_TYPE = {5: 4, 10: 4} | {kind: size for kind, size in BYTES_OF_TYPE.items() if kind not in (5, 10)}
 MOST_ENTRIES = 4096
+IPTC = 0x83BB
+RESOLUTION = frozenset({X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT})
+EMPTY = b"II*\0\x08\0\0\0" + bytes(6)
 
 # what a TIFF file says of the photo rather than of its own pixels: description, camera, program, date, people, rating
 DESCRIBING = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0)})
@@ -97,15 +100,36 @@ def from_tiff(read: Read) -> bytes | None:
     try:
         order, at = _start(read)
         entries, _, _ = _directory(read, at, order)
-        tags = [(e.tag, e.kind, e.count, e.value) for e in entries if e.tag in DESCRIBING]
+        tags = [(e.tag, e.kind, e.count, e.value) for e in entries if e.tag in DESCRIBING | RESOLUTION]
         below = {e.tag: _plain(read, e.number(order), order) for e in entries if e.tag in (EXIF, GPS)}
     except (NotExif, struct.error):
         return None
     return _block(order, tags, below) if tags or below else None
 
 
-def into_tiff(descriptor: int, block: bytes) -> None:
-    """Give a complete TIFF or BigTIFF file the tags of the block: a new first directory at the file's end."""
+def dots_per_mm(block: bytes) -> tuple[float, float] | None:
+    """How large the block says a pixel is, if it does."""
+    try:
+        order, at = _start(_reader(block))
+        entries, _, _ = _directory(_reader(block), at, order)
+    except (NotExif, struct.error):
+        return None
+    said = {entry.tag: entry for entry in entries}
+    if not said.keys() >= RESOLUTION:
+        return None
+    mm = {b"\2": 25.4, b"\3": 10.0}.get(said[RESOLUTION_UNIT].value.strip(b"\0"))
+    parts = [
+        struct.unpack(order[0] + "II", said[tag].value[:8].ljust(8, b"\0")) for tag in (X_RESOLUTION, Y_RESOLUTION)
+    ]
+    if mm is None or any(dots == 0 or unit == 0 for dots, unit in parts):
+        return None
+    (x, x_unit), (y, y_unit) = parts
+    return x / x_unit / mm, y / y_unit / mm
+
+
+def into_tiff(descriptor: int, block: bytes | None, iptc: bytes | None = None) -> None:
+    """Give a complete TIFF or BigTIFF file the tags of the block and IPTC's: a new first directory at its end."""
+    block = block or EMPTY
 
     def read(at: int, count: int) -> bytes:
         return os.pread(descriptor, count, at)
@@ -125,6 +149,8 @@ def into_tiff(descriptor: int, block: bytes) -> None:
             lines.append(body.line(entry.tag, 4, 1, struct.pack(order[0] + "I", body.directory(from_order, inner))))
         elif entry.tag in DESCRIBING and entry.tag not in has:
             lines.append(body.line(entry.tag, entry.kind, entry.count, _swapped(entry, from_order, order)))
+    if iptc is not None:
+        lines.append(body.line(IPTC, 7, len(iptc), iptc))
     following = read(next_at, 8 if big else 4)
     lines.sort(key=lambda line: struct.unpack(order[0] + "H", line[:2]))
     where = body.place(_packed(order, lines, following))

@@ -309,12 +309,16 @@ def _tags(image: Any, form: str, descriptor: int) -> Tags:
     records = blob("iptc-data")
     texts = [(name.split("-", 3)[3], image.get(name)) for name in sorted(fields) if name.startswith("png-comment-")]
     known = "resolution-unit" in fields or (form == "png" and image.xres != 1)
+    block = None if block is None else block.removeprefix(b"Exif\0\0")
+    dots = None if block is None else exif.dots_per_mm(block)
+    if dots is None and known:
+        dots = image.xres, image.yres
     return Tags(
-        exif=None if block is None else block.removeprefix(b"Exif\0\0"),
+        exif=block,
         xmp=blob("xmp-data"),
         iptc=None if records is None else iptc.records(records) or None,
         icc=blob("icc-profile-data"),
-        dots_per_mm=(image.xres, image.yres) if known else None,
+        dots_per_mm=dots,
         texts=tuple((name, text) for name, text in texts if not name.startswith(("XML:", "Raw profile"))),
     )
 

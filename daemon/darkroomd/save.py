@@ -214,16 +214,15 @@ def _webp(image: Any, picture: Picture, tags: Tags, output: Output, descriptor: 
 
 
 def _tiff(image: Any, picture: Picture, tags: Tags, _: Output, descriptor: int) -> None:
-    for name, value in (("xmp-data", tags.xmp), ("iptc-data", tags.iptc)):
-        if value is not None:
-            image.set_type(pyvips.GValue.blob_type, name, value)
+    if tags.xmp is not None:
+        image.set_type(pyvips.GValue.blob_type, "xmp-data", tags.xmp)
     image.tiffsave_target(
-        pyvips.Target.new_to_descriptor(descriptor), compression="deflate", keep="icc:xmp:iptc",
+        pyvips.Target.new_to_descriptor(descriptor), compression="deflate", keep="icc:xmp",
         predictor="float" if image.format == "float" else "horizontal",
         bigtiff=image.width * image.height * image.bands * picture.pixels.itemsize > 3_500_000_000,
     )  # fmt: skip
-    if tags.exif is not None:
-        exif.into_tiff(descriptor, tags.exif)
+    if tags.exif is not None or tags.iptc is not None:
+        exif.into_tiff(descriptor, tags.exif, tags.iptc)
 
 
 def _avif(image: Any, picture: Picture, tags: Tags, output: Output, descriptor: int) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pyvips
@@ -29,7 +30,8 @@ def giant(path: Path, side: int) -> None:
     place = pyvips.Image.xyz(side, side)
     waves = (place[0] * 0.05).bandjoin([place[1] * 0.07, (place[0] + place[1]) * 0.03]) % 256
     image = (waves + pyvips.Image.gaussnoise(side, side, mean=0, sigma=6)).cast("uchar").copy(interpretation="srgb")
-    options = {"jpg": {"Q": 92}, "tif": {"compression": "lzw"}, "png": {"compression": 1}}[path.suffix[1:]]
+    known: dict[str, dict[str, Any]] = {"jpg": {"Q": 92}, "tif": {"compression": "lzw"}, "png": {"compression": 1}}
+    options = known[path.suffix[1:]]
     image.write_to_file(str(path), **options)
 
 

@@ -46,7 +46,7 @@ class Entry:
         code = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(self.kind)
         if code is None or not self.value:
             raise NotExif(f"tag {self.tag:#x} is no number")
-        return int(struct.unpack_from(order + code, self.value)[0])
+        return int(struct.unpack_from(order[0] + code, self.value)[0])
 
 
 def edited(

@@ -406,6 +406,15 @@ def test_an_encoder_that_tells_of_the_disk_in_an_error_of_its_own_is_understood(
     assert names(out) == []
 
 
+def test_an_encoder_that_only_says_that_it_could_not_write_is_understood_too(out: Path, original: Path) -> None:
+    def save(descriptor: int) -> None:
+        raise RuntimeError("unable to call pngsave_target\n  target_custom: write error\n")
+
+    with pytest.raises(CannotWrite, match="reports an error"):
+        write.stage(job_in(out, original), save)
+    assert names(out) == []
+
+
 def test_a_result_that_has_its_name_when_the_folder_cannot_be_synced_is_told_with_it(
     out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,7 +56,7 @@ def opened_by_owner(folder: Path, now: float) -> tuple[sqlite3.Connection, str, 
         except BaseException:
             os.close(lock)
             raise
-    except (OSError, sqlite3.OperationalError) as error:
+    except (OSError, sqlite3.DatabaseError) as error:  # as damaged it was moved aside: now it is the disk
         raise CannotWrite(f"the state folder {folder} cannot be used: {error}") from error
 
 

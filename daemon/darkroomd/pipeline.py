@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening, steps_for
@@ -140,7 +140,11 @@ def _staged(job: Job, content: str, verdict: Verdict, timer: "Timer", save: Call
 
 def _encoder(job: Job, picture: Picture, event: str | None) -> Callable[[int], None]:
     form = _format(job, picture)
-    return lambda out: encode(picture, form, job.output, out, event, version("darkroomd"))
+    try:
+        ours = version("darkroomd")
+    except PackageNotFoundError as error:  # also when its folder cannot be read in this moment
+        raise Retryable("darkroomd's own package cannot be read") from error
+    return lambda out: encode(picture, form, job.output, out, event, ours)
 
 
 def _event(job: Job, steps: tuple[Step, ...]) -> str:

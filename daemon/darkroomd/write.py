@@ -72,6 +72,8 @@ def stage(job: Job, save: Callable[[int], None], spare_bytes: int = SPARE_BYTES)
             code = _disk_error(error)
             if code is None and isinstance(error, Exception) and _free_bytes(at) < spare_bytes // 4:
                 code = errno.ENOSPC
+            if code is None and "write error" in str(error):  # libvips, which has lost what the system said
+                code = errno.EIO
             _unlink(at, job.temporary.name)
             if code is not None and not isinstance(error, OSError):
                 raise OSError(code, str(error)) from error

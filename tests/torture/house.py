@@ -8,7 +8,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +159,8 @@ def _service(house: House, later_seconds: Callable[[], float]) -> Iterator[tuple
             workers = Workers(1, PIPELINES[house.pipeline], executor=Inline)
             yield Service(loaded, ledger, workers, digests, wall=wall), ledger
     except (ConfigError, Unavailable, Retryable, OSError) as error:
-        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        with suppress(OSError):
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(EXIT_TRY_AGAIN)
 
 

@@ -91,7 +91,7 @@ def test_every_format_goes_through(photo: Path) -> None:
             again = make_job(photo, photo.parent.parent / "out/again.jpg", general)
             result = staged.temporary.rename(photo.parent / f"b.{ending}")
             again = make_job(result, again.target, general)
-            assert workers.submit(again, 0.0).result(120).verdict.status == "done"
+            assert workers.submit(again, 0.0).result(120).verdict.status in ("done", "unchanged")
     finally:
         workers.stop()
 

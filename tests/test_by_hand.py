@@ -11,6 +11,7 @@ from darkroomd import by_hand, config, device, pipeline
 from darkroomd.config import Config, Folder, Rule, builtin_modes
 from darkroomd.errors import CannotWrite, Retryable
 from darkroomd.job import Job, Limits, Mode, Staged, Treatment
+from darkroomd.say import explanation_lines
 from tests import networks, pictures
 from tests.command import snapshot
 
@@ -130,6 +131,20 @@ def test_a_photo_that_needs_nothing_needs_little_memory(tmp_path: Path, settings
     told = by_hand.explained(good, settings)
     assert told.steps == ()
     assert told.memory_mb < 1
+
+
+def test_the_mode_that_is_made_for_such_pictures_is_suggested(tmp_path: Path, settings: Config) -> None:
+    made = {"old-photo": Mode("old-photo", (Treatment("old-photo"),))}
+    there = replace(settings, modes=settings.modes | made)
+    grey = pictures.scene(160, 120).mean(axis=2, keepdims=True).astype("uint8").repeat(3, axis=2)
+    grandmother = pictures.write_png(tmp_path / "grandmother.png", grey)
+    beach = pictures.write_png(tmp_path / "beach.png", pictures.scene(160, 120))
+    assert by_hand.explained(grandmother, there).suggestion == "old-photo"
+    assert by_hand.explained(beach, there).suggestion is None
+    general_here = (Folder(tmp_path, tmp_path.parent / "out", GENERAL),)
+    told = by_hand.explained(grandmother, replace(there, folders=general_here))
+    assert (told.mode, told.suggestion) == ("general", "old-photo")
+    assert "  advice    mode old-photo is made for such pictures (old photo)" in list(explanation_lines(told.as_json()))
 
 
 def test_the_folder_of_a_photo_and_its_first_rule_decide(photo: Path, settings: Config) -> None:

@@ -61,7 +61,7 @@ def explanation(**facts: Any) -> dict[str, Any]:
         "found": {"noise_sigma": 14.2, "blur_sigma": None},
         "steps": [{"model": "general", "strength": 0.7, "reason": "noise (sigma 14.2)"}],
         "limits": ["3 % of the picture is clipped to white: nothing to reconstruct there"],
-        "width": 4000, "height": 3000, "seconds": 6.1, "memory_mb": 410,
+        "width": 4000, "height": 3000, "seconds": 6.1, "memory_mb": 410, "suggestion": None,
     }  # fmt: skip
     return plain | facts
 

@@ -11,7 +11,7 @@ from darkroomd.config import Config
 from darkroomd.device import network
 from darkroomd.enhance import missing, peak_memory_mb, steps_for
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
-from darkroomd.job import FORMAT_OF, Engine, Job, Mode, Picture, Settled, Skip, Step, Verdict
+from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.models import cards, digests
 from darkroomd.picture import decoded, opened
@@ -21,6 +21,9 @@ from darkroomd.save import check_size, result_format
 from darkroomd.settle import fingerprint
 from darkroomd.watch import sightings
 from darkroomd.write import discard, publish
+
+# what a picture shows, and the mode that is made for it
+MADE_FOR: dict[Content, str] = {"portrait": "portrait", "document": "text", "old photo": "old-photo"}
 
 
 def photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
@@ -103,6 +106,7 @@ class Explanation:
     seconds: float
     memory_mb: float
     refused: str | None = None
+    suggestion: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `steps` as in a verdict."""
@@ -119,6 +123,7 @@ class Explanation:
             "height": self.height,
             "seconds": round(self.seconds, 1),
             "memory_mb": round(self.memory_mb),
+            "suggestion": self.suggestion,
         }
 
 
@@ -148,8 +153,16 @@ def explained(source: Path, config: Config) -> Explanation:
     seconds, memory_mb = _forecast(picture, steps, config)
     return Explanation(
         source, mode.name, rule, target, found.facts(), found.limits + picture.notes + missing(found, mode), steps,
-        picture.width, picture.height, seconds + beside_seconds, memory_mb,
+        picture.width, picture.height, seconds + beside_seconds, memory_mb, suggestion=_suggestion(found, mode, config),
     )  # fmt: skip
+
+
+def _suggestion(found: Findings, mode: Mode, config: Config) -> str | None:
+    """The mode made for what is in the picture, if it is there and this one does not use its network already."""
+    suited = MADE_FOR.get(found.content)
+    if suited is None or suited not in config.modes or any(step.network == suited for step in mode.treatments):
+        return None
+    return suited
 
 
 def _ruling(source: Path, config: Config) -> tuple[Mode, str, Path | None, str | None]:

@@ -1,6 +1,7 @@
 """Pixels to files: the format, how many bits, the colours that the photo came in, its tags.
 
-A lossy format is set so that writing costs less than 0.3 dB against what the network gave (benchmarks/formats.py).
+A lossy format is written at `output.quality`; the colour of a JPEG keeps its full resolution unless the photo's own was
+halved.
 """
 
 import os

@@ -63,6 +63,8 @@ def explanation_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield "  would do  nothing: the photo is good as it is"
     for limit in facts["limits"]:
         yield f"  limit     {limit}"
+    if facts["suggestion"]:
+        yield f"  advice    mode {facts['suggestion']} is made for such pictures ({facts['found']['content']})"
     if facts["target"]:
         yield f"  result    {printable(facts['target'])}"
     yield f"  forecast  {facts['seconds']:.1f} s, {facts['memory_mb']} MB"

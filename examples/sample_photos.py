@@ -7,7 +7,7 @@ from pathlib import Path
 import pyvips
 
 ROOT = Path(__file__).resolve().parent.parent
-MODES = ("auto", "general")
+MODES = ("auto", "general", "old-photo", "portrait", "text", "unblur", "upscale")
 
 
 def sample_pictures() -> Path:
@@ -25,17 +25,27 @@ def noisy(image: pyvips.Image, sigma: float) -> pyvips.Image:
 
 
 def drop_samples(photos: Path) -> list[Path]:
-    """Write the sample photos into photos/auto and photos/general; returns what was written."""
+    """Write the sample photos into the folders of the modes; returns what was written."""
     pictures = sample_pictures()
     coffee, astronaut, chelsea, motorcycle = (
         pyvips.Image.new_from_file(str(pictures / name))[:3]
         for name in ("coffee.png", "astronaut.png", "chelsea.png", "motorcycle_left.png")
     )
+    page = pyvips.Image.new_from_file(str(pictures / "page.png"))
+    page = page.bandjoin([page, page]).copy(interpretation="srgb")
+    grain = pyvips.Image.gaussnoise(astronaut.width, astronaut.height, sigma=14, mean=0)
+    grey = astronaut.colourspace("b-w")[0] * 0.8 + 30 + grain
+    sepia = grey.bandjoin([grey * 0.92, grey * 0.75]).cast("uchar").copy(interpretation="srgb")
     samples = {
         "auto/coffee-in-a-dark-room.jpg": (noisy(coffee, 18), 88),
         "auto/astronaut-by-messenger.jpg": (astronaut, 22),
         "auto/chelsea-as-she-is.jpg": (chelsea, 95),
         "general/motorcycle-cheap-lens.jpg": (noisy(motorcycle.gaussblur(0.7), 9), 70),
+        "old-photo/astronaut-of-long-ago.jpg": (sepia, 85),
+        "portrait/astronaut-at-dusk.jpg": (noisy(astronaut.gaussblur(1.2), 12), 70),
+        "text/page-by-phone.jpg": (noisy(page, 16), 60),
+        "unblur/coffee-out-of-focus.jpg": (coffee.gaussblur(1.8), 92),
+        "upscale/chelsea-in-small.jpg": (chelsea.resize(0.5), 92),
     }
     for name, (image, quality) in samples.items():
         image.jpegsave(str(photos / name), Q=quality)

@@ -30,10 +30,10 @@ def test_the_samples_come_out_better_and_the_good_one_as_it_is(
     home: Home, samples: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     samples.main()
-    assert "drop photos into: photos/auto/, photos/general/" in capsys.readouterr().out
+    assert "drop photos into: photos/auto/, photos/general/, photos/old-photo/" in capsys.readouterr().out
     photos, enhanced = home.folder / "photos", home.folder / "enhanced"
     before = {path.relative_to(photos): path.read_bytes() for path in photos.rglob("*.jpg")}
-    assert len(before) == 4
+    assert len(before) == 9
 
     answer = home.typed("once", "--config", "examples/config.yaml")
 
@@ -52,5 +52,5 @@ def test_the_samples_come_out_better_and_the_good_one_as_it_is(
 def test_photos_of_ones_own_are_never_mixed_with_samples(home: Home, samples: ModuleType) -> None:
     (home.folder / "photos").mkdir()
     samples.main()
-    assert sorted(path.name for path in (home.folder / "photos").iterdir()) == ["auto", "general"]
+    assert sorted(path.name for path in (home.folder / "photos").iterdir()) == sorted(samples.MODES)
     assert not list((home.folder / "photos").rglob("*.jpg"))

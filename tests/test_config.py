@@ -613,7 +613,7 @@ def test_all_faults_come_at_once_in_the_order_of_the_file(home: Path) -> None:
         home,
         """\
         folders:
-          - {watch: in, output: in, mode: old-photo, strength: 2}
+          - {watch: in, output: in, mode: new-photo, strength: 2}
           - {output: out, rules: [{name: NO, skp: true}]}
         modes: {a: {based_on: b}, b: {based_on: a}}
         output: {quality: 0, format: gif, format: png}

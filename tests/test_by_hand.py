@@ -135,7 +135,7 @@ def test_a_photo_that_needs_nothing_needs_little_memory(tmp_path: Path, settings
 
 def test_the_mode_that_is_made_for_such_pictures_is_suggested(tmp_path: Path, settings: Config) -> None:
     made = {"old-photo": Mode("old-photo", (Treatment("old-photo"),))}
-    there = replace(settings, modes=settings.modes | made)
+    there = replace(settings, modes={**settings.modes, **made})
     grey = pictures.scene(160, 120).mean(axis=2, keepdims=True).astype("uint8").repeat(3, axis=2)
     grandmother = pictures.write_png(tmp_path / "grandmother.png", grey)
     beach = pictures.write_png(tmp_path / "beach.png", pictures.scene(160, 120))

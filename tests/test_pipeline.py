@@ -262,6 +262,19 @@ def test_what_was_written_is_read_again_and_taken_away_if_it_is_no_picture(
     assert is_empty(out)
 
 
+def test_while_our_own_version_cannot_be_read_no_result_says_a_wrong_one(
+    tmp_path: Path, out: Path, general: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package's METADATA that may not be read is no error for importlib: the version is None."""
+    installed = tmp_path / "site" / "darkroomd-0.dist-info"
+    installed.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(installed.parent))
+    photo = pictures.write_png(tmp_path / "a.png", pictures.with_noise(pictures.scene(96, 72), 12))
+    with pytest.raises(Retryable, match="own package cannot be read"):
+        pipeline.run(make_job(photo, out / "a.png", general))
+    assert is_empty(out)
+
+
 def test_no_descriptor_is_left_open(tmp_path: Path, out: Path, auto: Mode) -> None:
     good = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
     (tmp_path / "bad.png").write_text("Dear diary")

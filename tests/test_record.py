@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -248,10 +249,10 @@ def test_a_state_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         Ledger.open(tmp_path / "state", owner=True)
 
 
-def test_a_full_state_disk_is_told_and_nothing_changes(ledger: Ledger) -> None:
+def test_a_full_state_disk_is_told_with_its_folder_and_nothing_changes(ledger: Ledger, state: Path) -> None:
     ledger.take_in([photo("a.jpg")], NOW)
     ledger._db.execute("PRAGMA max_page_count = 30")
-    with pytest.raises(CannotWrite, match="database or disk is full"):
+    with pytest.raises(CannotWrite, match=f"{re.escape(str(state))} .*database or disk is full"):
         ledger.take_in([photo(f"{number}.jpg") for number in range(10_000)], NOW)
     assert ledger.counts() == {"pending": 1}
     ledger._db.execute("PRAGMA max_page_count = 100000")

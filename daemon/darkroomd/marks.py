@@ -7,6 +7,7 @@ documents) or kept as a node without a value, so that no setting can take it (nu
 import os
 import re
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def read_file(path: Path, layer: int, faults: list[Fault]) -> Node | None:
         faults.append(Fault(top, "file", refusal))
         return None
     try:
-        text = data.decode("utf-8-sig")
+        text = data.removeprefix(BOM_UTF8).decode()  # utf-8-sig is a file to load, which may fail
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode()
         faults.append(Fault(_place(top, before, len(before)), "yaml", "is not UTF-8 text: save the file as UTF-8"))

@@ -144,6 +144,8 @@ def _encoder(job: Job, picture: Picture, event: str | None) -> Callable[[int], N
         ours = version("darkroomd")
     except PackageNotFoundError as error:  # also when its folder cannot be read in this moment
         raise Retryable("darkroomd's own package cannot be read") from error
+    if not ours:  # a METADATA that may not be read is None and no error: the result would say "darkroomd None"
+        raise Retryable("darkroomd's own package cannot be read")
     return lambda out: encode(picture, form, job.output, out, event, ours)
 
 

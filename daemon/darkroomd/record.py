@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import wraps
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from darkroomd.errors import CannotWrite, Changed, Conflict, Retryable
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Order, Output, Settled, Staged, Verdict, Written
@@ -106,21 +106,21 @@ def asked_again(folder: Path, paths: Sequence[Path] | None, now: float) -> int:
     db = opened_by_visitor(folder)
     if db is None:
         return 0
-    with Ledger(db, "", None) as ledger:
+    with Ledger(folder, db, "", None) as ledger:
         return ledger.again(paths, now)
 
 
-def _told(method: Callable[P, Answer]) -> Callable[P, Answer]:
+def _told(method: Callable[Concatenate["Ledger", P], Answer]) -> Callable[Concatenate["Ledger", P], Answer]:
     """CannotWrite for whatever SQLite says of its disk, also while it reads; its other errors are bugs of ours."""
 
     @wraps(method)
-    def told(*args: P.args, **kwargs: P.kwargs) -> Answer:
+    def told(ledger: "Ledger", /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
-            return method(*args, **kwargs)
+            return method(ledger, *args, **kwargs)
         except sqlite3.DatabaseError as error:
             if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
                 raise
-            raise CannotWrite(f"the ledger cannot be used: {error}") from error
+            raise CannotWrite(f"the ledger in {ledger.folder} cannot be used: {error}") from error
 
     return told
 
@@ -128,7 +128,8 @@ def _told(method: Callable[P, Answer]) -> Callable[P, Answer]:
 class Ledger:
     """One state folder's ledger. One process owns it and uses it from one thread; any number may read beside it."""
 
-    def __init__(self, db: sqlite3.Connection, instance: str, lock: int | None) -> None:
+    def __init__(self, folder: Path, db: sqlite3.Connection, instance: str, lock: int | None) -> None:
+        self.folder = folder
         self.instance = instance
         self._db = db
         self._lock = lock
@@ -147,8 +148,8 @@ class Ledger:
         child would keep it.
         """
         if owner:
-            return Ledger(*opened_by_owner(folder, now))
-        return Ledger(opened_by_reader(folder), "", None)
+            return Ledger(folder, *opened_by_owner(folder, now))
+        return Ledger(folder, opened_by_reader(folder), "", None)
 
     def close(self) -> None:
         """Let go of the file, then of the lock."""

@@ -5,7 +5,10 @@ The note about what was done is also how a result is known again under another n
 
 import re
 from collections.abc import Iterator, Mapping
-from xml.dom import minidom
+from xml.dom import (
+    expatbuilder,  # noqa: F401 - minidom loads it at its first use, when a short disk or memory would spoil a photo
+    minidom,
+)
 from xml.dom.minidom import Document, Element
 from xml.parsers.expat import ExpatError, ParserCreate
 

@@ -328,7 +328,7 @@ def test_any_name_and_any_number_survives(ledger: Ledger, name: str) -> None:
     job = photo(name)
     job = replace(job, fingerprint=Fingerprint(1, 2**64 - 1, 2**62, -(10**18), 2**62), output_root=Path("/out"))
     claimed = begun(ledger, job)
-    assert replace(claimed.job, temporary=None) == job
+    assert replace(claimed.job, temporary=None, search=False) == job
     ledger.rejected(claimed.id, verdict(job, "failed", f"cannot read {name}"), NOW)
     assert is_known(ledger, job)
     (entry,) = ledger.rows(["failed"], 9)
@@ -362,7 +362,7 @@ def test_settings_that_an_earlier_version_wrote_are_read(ledger: Ledger) -> None
     old["output"]["gone_since"] = 1
     ledger._db.execute("UPDATE settings SET text = ?", (json.dumps(old),))
     (claimed,) = ledger.claim(NOW, 1)
-    assert replace(claimed.job, temporary=None) == photo("a.jpg")
+    assert replace(claimed.job, temporary=None, search=False) == photo("a.jpg")
 
 
 # In turn

@@ -220,8 +220,9 @@ class Job:
     recipe: SHA-256 over everything that shapes the result (mode, network digests, output settings). temporary:
     where the result is staged, in the target's folder; the claim sets it. known_content: SHA-256 of the bytes
     that the ledger has a good result for under the same recipe, so that a touched or re-sent file is not
-    enhanced twice. output_root: the configured output folder; below it no symlink is followed and missing folders
-    are made. None: the target was named by hand, and its folder is taken as it is.
+    enhanced twice. search: whether a result from before the ledger was lost may be there, because this one
+    knows of none for the photo. output_root: the configured output folder; below it no symlink is followed and missing
+    folders are made. None: the target was named by hand, and its folder is taken as it is.
     """
 
     root: Path
@@ -235,6 +236,7 @@ class Job:
     recipe: str
     temporary: Path | None = None
     known_content: str | None = None
+    search: bool = False
     output_root: Path | None = None
 
 
@@ -466,7 +468,8 @@ class Staged:
     """A complete result, synced under its temporary name, that nobody can see yet.
 
     temporary is None when there is nothing to publish: the photo needed nothing and is not to be copied, or the
-    bytes are those that the ledger already has a result for (`repeated`). content: SHA-256 of the source's bytes;
+    bytes are those that the ledger already has a result for (`repeated`), or an earlier ledger had (it is at
+    verdict.output, and has `size` bytes). content: SHA-256 of the source's bytes;
     digest, size: of the staged file.
     """
 

@@ -134,6 +134,15 @@ def format_of(descriptor: int) -> str:
     raise Rejected(f"not a photo: the content is none of {', '.join(WRITABLE + ONLY_READ)}")
 
 
+def packet_of(descriptor: int) -> bytes | None:
+    """The XMP of an open file, from its head alone; None when it has none or is no picture. Retryable by the disk."""
+    try:
+        image = _header_or_refusal(descriptor, format_of(descriptor))
+    except (Rejected, Incomplete):
+        return None
+    return bytes(image.get("xmp-data")) if "xmp-data" in image.get_fields() else None
+
+
 def check_file(path: Path, width: int, height: int) -> None:
     """Read every byte of a file that was just written; Retryable unless it is a picture of this size."""
     descriptor = opened(path)  # libvips takes only names that are UTF-8

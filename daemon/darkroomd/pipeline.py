@@ -15,14 +15,15 @@ from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import Checked, guards, weakened
 from darkroomd.job import Findings, Format, GuardResult, Job, Mode, Picture, Staged, Step, Verdict
 from darkroomd.look import findings
-from darkroomd.picture import check_file, decoded, fingerprint_of, opened
+from darkroomd.picture import check_file, decoded, fingerprint_of, opened, packet_of
 from darkroomd.save import check_size, encode, losses, result_format
-from darkroomd.write import discard, stage
+from darkroomd.write import discard, earlier, stage
 from darkroomd.xmp import made_by_us
 
 # of the change, where the checks did not pass: first half of it, then none (which for the whole would be no result)
 WEAKER = {0.5: "half strength", 0.0: "the original"}
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
+FOUND_AGAIN = "found again: made earlier from the same photo with the same settings"
 OUR_OWN = "darkroomd made this picture itself, and does not enhance it twice"
 
 
@@ -38,8 +39,8 @@ def run(job: Job) -> Staged:
         with timer("read"), os.fdopen(os.dup(descriptor), "rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         _still_the_same(job, descriptor)
-        if content == job.known_content:
-            return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name), repeated=True)
+        if there := _known(job, content):
+            return there
         with opening(job.mode, job.engine), timer("decode"):
             picture = _decoded_twice(descriptor, job)
         _still_the_same(job, descriptor)
@@ -63,7 +64,7 @@ def run(job: Job) -> Staged:
         verdict = replace(verdict, guards=checks, width=result.width, height=result.height, reason=reason)
         if not all(check.passed for check in checks):
             return Staged(job, content, timer.on(replace(verdict, status="refused")))
-        return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps)))
+        return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps, content)))
     finally:
         os.close(descriptor)
 
@@ -149,10 +150,32 @@ def _encoder(job: Job, picture: Picture, event: str | None) -> Callable[[int], N
     return lambda out: encode(picture, form, job.output, out, event, ours)
 
 
-def _event(job: Job, steps: tuple[Step, ...]) -> str:
+def _known(job: Job, content: str) -> Staged | None:
+    """The result that is there already, by the ledger or, where that was lost, by the note in the result.
+
+    A good photo's copy has no note: publishing knows it by its bytes, once it is clear that the photo is good.
+    """
+    if content == job.known_content:
+        return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name), repeated=True)
+    if not job.search:
+        return None
+    origin = _origin(job, content)
+    found = earlier(job, lambda descriptor: (made_by_us(packet_of(descriptor)) or "").endswith(origin))
+    if found is None:
+        return None
+    verdict = Verdict(job.source, "done", job.mode.name, output=found[0], reason=FOUND_AGAIN)
+    return Staged(job, content, verdict, size=found[1])
+
+
+def _origin(job: Job, content: str) -> str:
+    """From what and how: 128 bits of each SHA-256 tell any two apart, and the note stays short enough to be read."""
+    return f"; source {content[:32]}; recipe {job.recipe[:32]}"
+
+
+def _event(job: Job, steps: tuple[Step, ...], content: str) -> str:
     """What was done, for the history that the result carries with it."""
     done = "; ".join(f"network {step.model} {step.digest[:12]} strength {step.strength:g}" for step in steps)
-    return f"mode {job.mode.name}; {done}"
+    return f"mode {job.mode.name}; {done}{_origin(job, content)}"
 
 
 def _format(job: Job, picture: Picture) -> Format:

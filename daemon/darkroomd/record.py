@@ -62,7 +62,7 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An attempt that has been counted. job.temporary and job.known_content are set."""
+    """An attempt that has been counted. job.temporary, job.known_content and job.search are set."""
 
     id: int
     attempt: int
@@ -255,7 +255,8 @@ class Ledger:
 
         staged: publish it, then say finished(). superseded, skipped, pending: discard its temporary (the file
         changed; another file has the same result under the same name; or the earlier result that it repeats is
-        gone). done, unchanged: there was nothing to publish. For repeated bytes the row of the earlier result
+        gone). done, unchanged: there was nothing to publish, or it is public
+        since before the ledger was lost. For repeated bytes the row of the earlier result
         takes over the new fingerprint, and this one is superseded.
         """
         told: dict[str, Any] = {"content": staged.content, "verdict": _json(staged.verdict)}
@@ -273,6 +274,9 @@ class Ledger:
             if twin is not None and twin["source"] != row["source"]:
                 return self._move(id, "running", "skipped", now, _same_picture(twin), **told)
             if staged.temporary is None:
+                if staged.verdict.output is not None:
+                    # without its digest, so that nothing replaces it: its owner may have edited it since
+                    told |= {"output": os.fsencode(staged.verdict.output), "output_size": staged.size}
                 state: State = "unchanged" if staged.verdict.status == "unchanged" else "done"
                 self._replace_earlier(row, staged.content, now)
                 return self._move(id, "running", state, now, staged.verdict.reason, **told)
@@ -598,7 +602,10 @@ class Ledger:
         with suppress(Retryable):  # then it is enhanced anew, which is never wrong
             there = known is not None and (known["output"] is None or _is_there(known["output"], known["output_size"]))
         name = f".darkroomd-{self.instance}-{row['id']}-{row['attempt'] + 1}.part"
-        return replace(job, temporary=job.target.parent / name, known_content=known["content"] if there else None)
+        any_result = "SELECT 1 FROM job WHERE source = ? AND output IS NOT NULL LIMIT 1"
+        search = self._db.execute(any_result, (row["source"],)).fetchone() is None
+        content = known["content"] if there else None
+        return replace(job, temporary=job.target.parent / name, known_content=content, search=search)
 
     def _twin(self, row: sqlite3.Row, content: str) -> sqlite3.Row | None:
         """The row that has this very result already, if the result is still there; one of the same photo first."""

@@ -113,6 +113,21 @@ def publish(job: Job, digest: str, size: int, previous: Written | None) -> Writt
     return Written(job.target.parent / name, digest, size)
 
 
+def earlier(job: Job, ours: Callable[[int], bool]) -> tuple[Path, int] | None:
+    """(path, size in bytes) of the first file with a name that the result may have of which `ours`, which is given an
+    open descriptor, says that it is this very result. CannotWrite when the place does not tell."""
+    with _in_words(job.target.parent), suppress(FileNotFoundError), _folder(job, make=False) as at:
+        for name in _taken(at, job, None):
+            descriptor = _regular(at, name)
+            if descriptor is not None:
+                try:
+                    if ours(descriptor):
+                        return job.target.parent / name, os.fstat(descriptor).st_size
+                finally:
+                    os.close(descriptor)
+    return None
+
+
 def discard(temporary: Path | None) -> None:
     """Remove a temporary if it is still there; one that cannot be removed is swept at the next start."""
     if temporary is not None:
@@ -186,21 +201,31 @@ def _digest(descriptor: int) -> str:
 
 
 def _holds(at: int, name: str, digest: str, size: int) -> bool:
-    """Whether a regular file of this name has these bytes; a link, a pipe or nothing at all does not.
+    """Whether a regular file of this name has these bytes."""
+    descriptor = _regular(at, name)
+    if descriptor is None:
+        return False
+    try:
+        return os.fstat(descriptor).st_size == size and _digest(descriptor) == digest
+    finally:
+        os.close(descriptor)
 
-    Nor does one that we may not read. Any other error is the disk's, and says nothing about the bytes: raised.
+
+def _regular(at: int, name: str) -> int | None:
+    """A descriptor of the regular file of this name; None for a link, a pipe, nothing at all, and what we may not read.
+
+    Any other error is the disk's, and says nothing about the bytes: raised.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
     except OSError as error:
         if error.errno not in NOT_OURS:
             raise
-        return False
-    try:
-        facts = os.fstat(descriptor)
-        return stat.S_ISREG(facts.st_mode) and facts.st_size == size and _digest(descriptor) == digest
-    finally:
-        os.close(descriptor)
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _exists(at: int, name: str) -> bool:

@@ -1,6 +1,7 @@
 """What happens to copies when photos, copies or settings change: ours are replaced, nobody else's ever is."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -67,6 +68,52 @@ def test_a_deleted_copy_comes_back_when_it_is_asked_for(home: Home) -> None:
     assert home.typed("retry", photo).stdout.startswith("1 photo will")
     assert home.once().returncode == 0
     assert list(home.results()) == ["cat.png"]
+
+
+def lose_the_ledger(home: Home) -> None:
+    shutil.rmtree(home.folder / "state/darkroomd")
+
+
+@pytest.mark.parametrize("metadata", ["keep", "strip"])
+def test_when_the_ledger_is_deleted_every_result_is_found_again(home: Home, metadata: str) -> None:
+    home.configure("  - {watch: inbox, output: enhanced, mode: auto}", metadata=metadata)
+    home.photo("cat.png", noisy(1))
+    home.photo("cat.jpg", noisy(2))
+    home.photo("good.png", pictures.scene(96, 72))
+    assert home.once().returncode == 0
+    edited = home.enhanced / "cat.jpg"
+    edited.write_bytes(edited.read_bytes() + b"and a word of its owner's")
+    before = {name: look(path) for name, path in home.results().items()}
+    lose_the_ledger(home)
+
+    answer = home.once()
+
+    assert answer.returncode == 0, answer.stderr
+    assert {name: look(path) for name, path in home.results().items()} == before
+    assert home.states() == {"cat.jpg": "done", "cat.png": "done", "good.png": "unchanged"}
+    assert answer.stdout.count("found again") == 2
+    assert "found again" not in home.once().stdout  # it is in the ledger now
+
+    home.photo("cat.jpg", noisy(3))
+    assert home.once().returncode == 0
+    assert look(edited) == before["cat.jpg"]
+    assert sorted(home.results()) == ["cat-2.jpg", "cat.jpg", "cat.png", "good.png"]
+
+
+def test_without_a_ledger_a_result_by_another_recipe_and_a_foreign_file_keep_their_names(home: Home) -> None:
+    home.photo("cat.jpg", noisy(1))
+    home.enhanced.mkdir()
+    foreign = pictures.write_jpeg(home.enhanced / "dog.jpg", pictures.scene(30, 20))
+    home.photo("dog.jpg", noisy(2))
+    assert home.once().returncode == 0
+    assert sorted(home.results()) == ["cat.jpg", "dog-2.jpg", "dog.jpg"]
+    before = look(foreign), look(home.enhanced / "cat.jpg")
+    home.config.write_text(home.config.read_text().replace("output: {}", "output: {quality: 50}"))
+    for _ in range(2):  # the second time all of them are known
+        lose_the_ledger(home)
+        assert home.once().returncode == 0
+        assert (look(foreign), look(home.enhanced / "cat.jpg")) == before
+        assert sorted(home.results()) == ["cat-2.jpg", "cat.jpg", "dog-2.jpg", "dog-3.jpg", "dog.jpg"]
 
 
 def test_folders_and_rules_decide_about_the_mode(home: Home) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from training.data import Patches, overlays_of, pictures_of, source_folder
-from training.degrade import Patch, compressed, damaged, rounded
+from training.degrade import Patch, compressed, damaged, rounded, toned
 from training.net import UNet, weights_of
 
 HERE = Path(__file__).parent
@@ -66,6 +66,8 @@ def _held_out_pair(kind: str, clean: Patch, number: int, recipe: dict[str, Any],
     elif kind.startswith("jpeg"):
         dirty = compressed(clean, rng, (int(kind[4:]), int(kind[4:])), 0.0, 0.0)
     else:
+        if "tone" in recipe:
+            clean = toned(clean, rng, recipe["tone"])
         block = dict(recipe["damage"], clean=float(kind == "clean"))
         dirty = damaged(clean, rng, block, overlays_of(data, recipe))
     return tuple(torch.from_numpy(p.transpose(2, 0, 1).copy())[None] for p in (dirty, clean))  # type: ignore[return-value]

@@ -229,12 +229,17 @@ AUTO = builtin_modes()["auto"]
         ({"noise_sigma": 14.0, "grain": 0.9}, "strong film grain (sigma 14.0)"),
         ({"visible_quality": 30}, "JPEG artefacts of an earlier save (as at quality 30)"),
         ({"jpeg_quality": 40, "visible_quality": 40}, "JPEG at quality 40"),
-        ({"noise_sigma": 9.0, "blur_sigma": 1.5}, "noise (sigma 9.0), softness (sigma 1.5 px)"),
+        ({"noise_sigma": 9.0, "jpeg_quality": 40}, "noise (sigma 9.0), JPEG at quality 40"),
     ],
 )
 def test_mode_auto_runs_the_network_only_for_a_reason(facts: dict[str, Any], reason: str | None) -> None:
     chosen = enhance.steps_for(found(**facts), AUTO, SIZE)
     assert [step.reason for step in chosen] == ([] if reason is None else [reason])
+
+
+def test_mode_auto_takes_noise_away_before_it_sharpens() -> None:
+    chosen = enhance.steps_for(found(noise_sigma=9.0, blur_sigma=1.5), AUTO, SIZE)
+    assert [step.model for step in chosen] == ["general", "unblur"]
 
 
 def test_other_modes_need_no_reason_and_strength_0_is_none() -> None:

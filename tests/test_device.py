@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,6 +140,24 @@ def test_a_provider_that_does_not_open_is_an_error_and_never_a_silent_cpu(
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
+@pytest.mark.parametrize("which", [CPU, Device("cuda", 0)])
+def test_what_is_printed_is_not_lost_when_two_sessions_open_at_once(which: Device) -> None:
+    stdout, second_is_open, first_is_shut = sys.stdout, threading.Event(), threading.Event()
+
+    def open_the_second() -> None:
+        with device._said(which):
+            second_is_open.set()
+            first_is_shut.wait()
+
+    other = threading.Thread(target=open_the_second)
+    with device._said(which):
+        other.start()
+        second_is_open.wait(timeout=0.05)  # it does not come where the second waits for the first
+    first_is_shut.set()
+    other.join()
+    assert sys.stdout is stdout
+
+
 def test_auto_comes_down_to_the_processor_and_says_why(machine: Callable[..., None]) -> None:
     machine(GPU_WHEEL, 1)
     net = Network(models.card("general"), Engine(device="auto"))

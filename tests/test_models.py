@@ -25,10 +25,16 @@ def test_every_shipped_network_is_the_file_on_its_card_and_opens() -> None:
 
 def test_a_changed_recipe_cannot_hide_behind_an_old_network() -> None:
     recipes = yaml.safe_load((Path(__file__).parents[1] / "training" / "recipes.yaml").read_text())
+    digests = {
+        name: hashlib.sha256(yaml.safe_dump(block, sort_keys=True).encode()).hexdigest()
+        for name, block in recipes.items()
+    }
     for card in models.cards().values():
-        block = yaml.safe_dump(recipes[card.recipe], sort_keys=True)
-        assert card.recipe_sha256 == hashlib.sha256(block.encode()).hexdigest()
+        assert card.recipe_sha256 == digests[card.recipe]
         assert card.steps == recipes[card.recipe]["steps"]
+    for block in recipes.values():
+        if "begins_with" in block:
+            assert block["begins_with"]["sha256"] == digests[block["begins_with"]["recipe"]]
 
 
 def test_a_network_whose_bytes_changed_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,11 @@ def train(mode: str, data: Path, runs: Path, threads: int, from_weights: Path | 
         print(f"resumed at step {run.step}", flush=True)
     elif from_weights is not None:
         run.begin_from(weights_of(from_weights, run.net))
+    elif "begins_with" in recipe:
+        before = recipe["begins_with"]["recipe"]
+        raise SystemExit(
+            f"{mode} goes on from {before}: train and export that first, then --from-weights {before}.onnx"
+        )
 
     steps, batch = recipe["steps"], recipe["batch"]
     samples = Patches(data, recipe, (steps - run.step) * batch, first=run.step * batch)

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ CHECKED_ONE_IN = 64
 SHORTAGE = re.compile(
     r"allocate memory|bad.?alloc(ation)?|out of memory|STATUS_ALLOC_FAILED|OutOfMemory", re.IGNORECASE
 )
+
+_SAYING = threading.Lock()
 
 # A tile of TensorRT is padded to one of these sides: it builds an engine, in minutes, for every shape that it meets.
 ENGINE_SIDES = (256, 512, 1024, 1536, 2048)
@@ -305,7 +308,7 @@ def _session(content: bytes, device: Device, threads: int, engines: str | None =
             options.add_provider_for_devices(_openvino_devices(onnxruntime), {})
         else:
             providers = [*_provider(onnxruntime, device, engines)]
-        with _said() as said:
+        with _said(device) as said:
             session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Unavailable:
         raise
@@ -324,7 +327,7 @@ def _provider(onnxruntime: Any, device: Device, engines: str | None) -> Iterator
     if device.kind == "cpu":
         yield PROVIDERS["cpu"]
         return
-    with _said():  # it prints to stdout, where --json is
+    with _said(device):  # it prints to stdout, where --json is
         onnxruntime.preload_dlls()
     if device.kind == "tensorrt":
         with contextlib.suppress(ImportError):  # TensorRT's libraries are found once this has loaded them
@@ -382,8 +385,15 @@ def _alike(answer: Any, exact: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _said() -> Iterator[io.StringIO]:
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+def _said(device: Device) -> Iterator[io.StringIO]:
+    """What ONNX Runtime prints about a device that is not the processor, instead of on stdout.
+
+    One at a time, because stdout belongs to all threads: two that change it and change it back can leave it lost.
+    """
+    if device == CPU:  # of which it prints nothing
+        yield io.StringIO()
+        return
+    with _SAYING, contextlib.redirect_stdout(io.StringIO()) as said:
         yield said
 
 

@@ -145,7 +145,7 @@ def _all_cards(folder: Path | None) -> dict[str, Card | DetectorCard | LookCard]
     kinds = {None: Card, "detector": DetectorCard, "look": LookCard}
     found: dict[str, Card | DetectorCard | LookCard] = {}
     try:
-        for name, values in yaml.safe_load(text).items():
+        for name, values in yaml.load(text, Loader=yaml.CSafeLoader).items():
             found[name] = kinds[values.get("kind")](name=name, **values)
     except KeyError as error:
         raise Unavailable(f"{path}: {name}: there is no kind {error}") from error

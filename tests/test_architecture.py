@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "metrics": "config errors job record systemd",
     "say": "job log",
     # the service's own process, which stays small
-    "service": "config device errors job plan polite record settle systemd watch workers write",
+    "service": "config device errors job plan polite record settle systemd watch why workers write",
+    "why": "job",
     "systemd": "",
     "watch": "job",
     "settle": "job",

@@ -65,14 +65,17 @@ def test_every_key_arrives_where_it_belongs(home: Path) -> None:
         ONE_FOLDER
         + """\
 output: {format: jpeg, quality: 80, name: "{stem}-{mode}{ext}", existing: conflict, metadata: strip, mtime: now,
-         unchanged: skip}
+         unchanged: skip, duplicates: link, permissions: "0640", owner: keep, reasons: beside}
 service: {device: cpu, workers: 3, settle_seconds: 0.5, rescan_minutes: 10, memory_limit_mb: 2048, idle_minutes: 1,
           redo: on-change, order: newest, cores: 2, nice: 19, quiet_hours: "22:00-07:00", pause_on_battery: true,
           pause_when_busy_percent: 60, recycle_photos: 9, recycle_mb: 512}
 limits: {max_megapixels: 1000, max_file_mb: 2.5}
 """,
     )
-    assert got.output == Output("jpeg", 80, "{stem}-{mode}{ext}", "conflict", "strip", "now", "skip")
+    written = Output(
+        "jpeg", 80, "{stem}-{mode}{ext}", "conflict", "strip", "now", "skip", "auto", "link", "0640", "keep"
+    )
+    assert got.output == replace(written, reasons="beside")
     assert got.service == Service(
         "cpu",
         3,
@@ -453,6 +456,16 @@ REFUSED_SETTINGS = [
     ),
     ("output: {mtime: 2024-01-31}", "2:17: output.mtime", "wants keep or now, not 2024-01-31, which YAML reads as a"),
     ("output: {unchanged: off}", "2:21: output.unchanged", "wants copy or skip, not off, which YAML reads as false"),
+    ("output: {duplicates: true}", "2:22: output.duplicates", "wants copy, link or enhance, not true"),
+    ("output: {permissions: 0640}", "2:23: output.permissions", 'wants umask, keep or digits in quotes such as "0640"'),
+    ('output: {permissions: "0240"}', "2:23: output.permissions", "not the text '0240'"),
+    ('output: {permissions: "4755"}', "2:23: output.permissions", "not the text '4755'"),
+    ("output: {owner: me}", "2:17: output.owner", "wants service or keep"),
+    (
+        "output: {reasons: no}",
+        "2:19: output.reasons",
+        "wants failed, beside or none, not no, which YAML reads as false",
+    ),
     ("service: {device: gpu}", "2:19: service.device", "wants auto, cpu, cuda (cuda:1 is the second card), tensorrt"),
     ("service: {device: openvino:1}", "2:19: service.device", "tensorrt or openvino, not the text 'openvino:1'"),
     ("service: {order: latest}", "2:18: service.order", "wants oldest, newest or smallest"),

@@ -48,6 +48,8 @@ def test_three_hundred_bad_files_harm_neither_the_service_nor_the_good_photo(hou
     assert (house / "out" / "zzz-good.png").exists()
     assert {path.name: path.read_bytes() for path in (house / "in").iterdir()} == corpus
     results = os.listdir(house / "out")  # noqa: PTH208 - hidden ones too
+    results.remove("failed")
+    assert len(list((house / "out/failed").iterdir())) == counts["refused"]
     assert len(results) == counts.get("unchanged", 0) + counts.get("done", 0)
     for name in results:
         assert pictures.read(house / "out" / name).size

@@ -495,8 +495,10 @@ def test_what_looks_incomplete_waits_for_its_file_and_fails_in_the_end(ledger: L
     claimed = begun(ledger, photo("a.jpg"))
     assert ledger.waiting(claimed.id, "ends too early", NOW + 86400, NOW, verdict(claimed.job, "failed")) == "waiting"
     assert ledger.claim(NOW + 86399, 5) == []
+    assert ledger.given_up(NOW + 86399) == []
     assert states(ledger) == {"a.jpg": "waiting"}
-    assert ledger.claim(NOW + 86400, 5) == []
+    (given_up,) = ledger.given_up(NOW + 86400)
+    assert (given_up.id, given_up.state, given_up.reason) == (claimed.id, "failed", "ends too early")
     assert states(ledger) == {"a.jpg": "failed"}
     assert ledger.rows(["failed"], 1)[0].reason == "ends too early"
 

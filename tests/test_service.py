@@ -284,6 +284,87 @@ def test_a_photo_that_has_been_truncated_for_a_day_is_refused(house: House) -> N
     assert house.outcomes() == [("a.jpg", "refused")]
 
 
+def test_a_truncated_photo_whose_rest_never_comes_fails_and_says_so(house: House) -> None:
+    house.drop("a.jpg", "cut")
+    house.look()
+    house.after(DAY)
+    assert house.ledger.counts() == {"failed": 1}
+    assert house.outcomes() == [("a.jpg", "failed")]
+    assert "ends too early" in house.results()["failed/a.jpg.txt"]
+
+
+# Set aside, with the reason
+
+
+def reasons(house: House) -> dict[str, str]:
+    return {name: text.splitlines()[2] for name, text in house.results().items() if name.endswith(".txt")}
+
+
+def test_why_a_photo_has_no_copy_lies_in_failed_until_the_photo_changes(house: House) -> None:
+    photo = house.drop("2024/a.jpg", "bad")
+    house.look()
+    assert reasons(house) == {"failed/2024/a.jpg.txt": "not a picture"}
+    note = house.outbox / "failed/2024/a.jpg.txt"
+    before = note.stat().st_mtime_ns
+    for _ in range(5):
+        house.look()
+    assert house.ledger.rows(("refused",), 9)[0].attempt == 1  # never tried again by itself
+    assert note.stat().st_mtime_ns == before
+    photo.write_text("photo, from the backup")
+    house.look()
+    assert house.results() == {"2024/a.jpg": "better photo, from the backup"}
+    assert not (house.outbox / "failed").exists()
+
+
+def test_why_lies_beside_the_place_of_the_copy_or_nowhere_if_that_is_wanted(house: House) -> None:
+    for where in ("beside", "none"):
+        house.config = replace(house.config, output=Output(reasons=where))
+        house.service = house.a_service()
+        house.drop(f"{where}.jpg", "bad")
+        house.look()
+    assert reasons(house) == {"beside.jpg.txt": "not a picture"}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [("black", "did not pass the checks"), ("bug", "what was that"), ("bad", "not a picture")],
+)
+def test_every_photo_that_ends_without_a_copy_says_why(house: House, words: str, reason: str) -> None:
+    house.drop("a.jpg", words)
+    house.look()
+    assert reasons(house) == {"failed/a.jpg.txt": reason}
+
+
+def test_a_name_that_is_taken_is_a_reason_too(house: House) -> None:
+    house.config = replace(house.config, output=Output(existing="conflict"))
+    house.service = house.a_service()
+    (house.outbox / "a.jpg").write_text("mine")
+    house.drop("a.jpg")
+    house.look()
+    assert "is taken by a file that darkroomd did not write" in reasons(house)["failed/a.jpg.txt"]
+    (house.outbox / "a.jpg").unlink()
+    asked_again(house.state, [house.inbox], house.wall())
+    house.after(6)
+    house.after(3)
+    assert house.results() == {"a.jpg": "better photo"}
+
+
+def test_a_photo_that_killed_darkroomd_itself_three_times_has_its_reason_after_the_start(house: House) -> None:
+    house.drop("a.jpg")
+    house.service.tick(0)
+    house.service._take_in(3)
+    for _ in range(3):
+        assert len(house.ledger.claim(house.wall(), 1)) == 1  # and here the power went
+        house.a_service().recover()
+    assert "no answer in 3 attempts" in reasons(house)["failed/a.jpg.txt"]
+
+
+def test_what_waits_for_time_has_no_note(house: House) -> None:
+    house.drop("a.jpg", "later")
+    house.look()
+    assert house.results() == {}
+
+
 def test_a_missing_network_stops_the_service_and_puts_the_job_back(house: House) -> None:
     house.drop("a.jpg", "network")
     house.drop("b.jpg", "photo")
@@ -306,7 +387,8 @@ def test_a_name_that_is_taken_is_told_where_numbers_are_not_wanted(house: House)
     house.drop("a.jpg")
     house.look()
     assert house.outcomes() == [("a.jpg", "failed")]
-    assert house.results() == {"a.jpg": "somebody else's"}
+    assert list(house.results()) == ["a.jpg", "failed/a.jpg.txt"]
+    assert house.results()["a.jpg"] == "somebody else's"
     assert house.ledger.counts() == {"conflict": 1}
 
 
@@ -366,7 +448,7 @@ def test_a_result_that_the_guards_refused_is_a_failure_and_never_counts_as_done(
     house.look()
     assert house.ledger.counts() == {"failed": 1}
     assert house.outcomes() == [("a.jpg", "failed")]
-    assert house.results() == {}
+    assert list(house.results()) == ["failed/a.jpg.txt"]
     os.utime(photo, (1, 1))  # the same bytes again
     house.after(61)
     house.after(3)
@@ -554,8 +636,8 @@ def test_a_photo_that_kills_three_workers_is_put_aside_by_name_and_the_next_goes
     assert poison.reason == "put aside after 3 attempts: the worker died (SIGKILL)"
     assert [entry["attempt"] for entry in log if entry["event"] == "photo.worker_died"] == [1, 2]
     assert real.ledger.counts() == {"done": 1, "quarantined": 1}
-    assert real.results() == {"b.jpg": "better photo"}
-    assert real.outbox.joinpath("b.jpg").exists()
+    assert real.results()["b.jpg"] == "better photo"
+    assert "the worker died (SIGKILL)" in real.results()["failed/a.jpg.txt"]
     assert list(real.outbox.glob(".*")) == []
 
 

@@ -95,6 +95,92 @@ def test_the_time_of_the_original_is_kept_if_wanted(out: Path, original: Path, m
     assert (written.path.stat().st_mtime_ns == 946684800_123456789) == (mtime == "keep")
 
 
+@pytest.mark.parametrize(("permissions", "mode"), [("umask", 0o640), ("keep", 0o604), ("0664", 0o664), ("0400", 0o400)])
+def test_who_may_open_a_result_is_as_wanted_and_never_more(
+    out: Path, original: Path, permissions: str, mode: int
+) -> None:
+    original.chmod(0o6604)  # set-uid and set-gid are nobody's business
+    job = job_in(out, original, output=Output(permissions=permissions))
+    before = os.umask(0o027)
+    try:
+        written = published(job)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(written.path.stat().st_mode) == mode
+
+
+def test_a_photo_that_is_gone_keeps_nothing_and_its_result_is_as_the_services_own_files(
+    out: Path, original: Path
+) -> None:
+    job = job_in(out, original, output=Output(permissions="keep", owner="keep"))
+    digest, size = write.stage(job, save)
+    original.unlink()
+    written = write.publish(job, digest, size, None)
+    assert stat.S_IMODE(written.path.stat().st_mode) == 0o666 & ~write._umask()
+    assert written.path.stat().st_uid == os.geteuid()
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may give files away")
+def test_a_result_belongs_to_whom_the_photo_belongs_if_wanted(out: Path, original: Path) -> None:
+    os.chown(original, 1234, 5678)
+    kept = published(job_in(out, original, output=Output(owner="keep"))).path.stat()
+    assert (kept.st_uid, kept.st_gid) == (1234, 5678)
+    ours = published(job_in(out, original, "b.jpg")).path.stat()
+    assert (ours.st_uid, ours.st_gid) == (os.geteuid(), out.stat().st_gid)
+
+
+def test_where_files_cannot_be_given_away_the_group_is_tried_and_the_result_is_there_all_the_same(
+    out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuses(_descriptor: int, owner: int, group: int) -> None:
+        asked.append((owner, group))
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refuses)
+    facts = original.stat()
+    published(job_in(out, original, output=Output(owner="keep")))
+    assert asked == [(facts.st_uid, facts.st_gid), (-1, facts.st_gid)]
+    assert names(out) == ["photo.jpg"]
+
+
+def test_a_result_can_have_a_second_name_where_its_bytes_are_as_they_were(out: Path, original: Path) -> None:
+    first = published(job_in(out, original))
+    job = job_in(out, original, "b.jpg")
+    assert job.temporary is not None
+    assert write.stage_link(job, first.path, first.digest, first.size)
+    second = write.publish(job, first.digest, first.size, None)
+    assert second.path.samefile(first.path)
+    assert names(out) == ["b.jpg", "photo.jpg"]
+    other = job_in(out, original, "c.jpg")
+    for wrong in (b"edited", picture()):  # another size, another content
+        first.path.write_bytes(wrong)
+        assert not write.stage_link(other, first.path, first.digest, first.size)
+    first.path.unlink()
+    assert not write.stage_link(other, first.path, first.digest, first.size)
+    assert names(out) == ["b.jpg"]
+
+
+def test_without_links_there_is_no_second_name_and_a_disk_that_fails_is_told(
+    out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = published(job_in(out, original))
+    for code in (errno.EPERM, errno.EXDEV, errno.EIO):
+
+        def link(*_: Any, code: int = code, **__: Any) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "link", link)
+        job = job_in(out, original, "b.jpg")
+        if code == errno.EIO:
+            with pytest.raises(CannotWrite, match="reports an error"):
+                write.stage_link(job, first.path, first.digest, first.size)
+        else:
+            assert not write.stage_link(job, first.path, first.digest, first.size)
+        assert names(out) == ["photo.jpg"]
+
+
 def test_missing_folders_are_made_and_each_parent_is_synced(
     out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

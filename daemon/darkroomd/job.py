@@ -177,7 +177,11 @@ class Output:
     convert_to: the format for photos of a kind that is only read (auto: by INSTEAD). existing: what happens when the
     name is taken by a file that is not ours (number: a free name with a number; conflict: nothing is written and the
     photo is reported). unchanged: what happens to a photo that needs nothing (copy: its bytes are copied; skip: nothing
-    is written).
+    is written). duplicates: what happens to a photo whose bytes have a result already under another name (the result is
+    copied, or linked, or the photo enhanced like any other). permissions: of the result, as the umask leaves them, as
+    the photo's, or octal digits. owner: whose it is, the service's or, where the system lets us, the photo's. reasons:
+    where a note says why a photo has no result: in the output folder's `failed`, beside the result that is missing, or
+    nowhere.
     """
 
     format: Format | Literal["keep"] = "keep"
@@ -188,6 +192,10 @@ class Output:
     mtime: Literal["keep", "now"] = "keep"
     unchanged: Literal["copy", "skip"] = "copy"
     convert_to: Format | Literal["auto"] = "auto"
+    duplicates: Literal["copy", "link", "enhance"] = "copy"
+    permissions: str = "umask"
+    owner: Literal["service", "keep"] = "service"
+    reasons: Literal["failed", "beside", "none"] = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +221,21 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """A result that is there, of a photo with as many bytes; of this very photo, if `content` is its SHA-256 as well.
+
+    source, status: of that photo. digest, size: of the result's bytes.
+    """
+
+    source: Path
+    status: Status
+    content: str
+    output: Path
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Everything that turns one file into one result; plain data for a worker process.
 
@@ -220,7 +243,8 @@ class Job:
     recipe: SHA-256 over everything that shapes the result (mode, network digests, output settings). temporary:
     where the result is staged, in the target's folder; the claim sets it. known_content: SHA-256 of the bytes
     that the ledger has a good result for under the same recipe, so that a touched or re-sent file is not
-    enhanced twice. search: whether a result from before the ledger was lost may be there, because this one
+    enhanced twice. twins: results by the same recipe in the same output folder, of photos with other names and as many
+    bytes. search: whether a result from before the ledger was lost may be there, because this one
     knows of none for the photo. output_root: the configured output folder; below it no symlink is followed and missing
     folders are made. None: the target was named by hand, and its folder is taken as it is.
     """
@@ -237,6 +261,7 @@ class Job:
     temporary: Path | None = None
     known_content: str | None = None
     search: bool = False
+    twins: tuple[Twin, ...] = ()
     output_root: Path | None = None
 
 

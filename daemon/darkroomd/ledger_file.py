@@ -42,6 +42,14 @@ CREATE INDEX job_content ON job(content) WHERE state IN ('done', 'unchanged');
 CREATE INDEX job_output ON job(output) WHERE output IS NOT NULL;
 """
 
+# What ledgers from before this was there get when they are opened; a fingerprint begins with the inode and the size.
+SINCE_THEN = (
+    "CREATE TABLE IF NOT EXISTS live (text TEXT NOT NULL, since REAL NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS job_size ON job"
+    "(recipe, CAST(substr(fingerprint, instr(fingerprint, ':') + 1) AS INTEGER)) "
+    "WHERE state IN ('done', 'unchanged')",
+)
+
 
 def opened_by_owner(folder: Path, now: float) -> tuple[sqlite3.Connection, str, int]:
     """(the ledger, ready to be written; the instance id; the lock, held until this descriptor is closed).
@@ -116,7 +124,8 @@ def _sound(path: Path, now: float) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         if _version(db, path) == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        db.execute("CREATE TABLE IF NOT EXISTS live (text TEXT NOT NULL, since REAL NOT NULL)")
+        for statement in SINCE_THEN:
+            db.execute(statement)
         # SQLite opens a file that it may not write for reading, without a word, and would never try again
         db.execute("BEGIN IMMEDIATE")
         if note is not None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,11 @@ from pathlib import Path
 from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening, steps_for
 from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import Checked, guards, weakened
-from darkroomd.job import Findings, Format, GuardResult, Job, Mode, Picture, Staged, Step, Verdict
+from darkroomd.job import Findings, Format, GuardResult, Job, Mode, Picture, Staged, Step, Twin, Verdict
 from darkroomd.look import findings
 from darkroomd.picture import check_file, decoded, fingerprint_of, opened, packet_of
 from darkroomd.save import check_size, encode, losses, result_format
-from darkroomd.write import discard, earlier, stage
+from darkroomd.write import discard, earlier, stage, stage_link
 from darkroomd.xmp import made_by_us
 
 # of the change, where the checks did not pass: first half of it, then none (which for the whole would be no result)
@@ -39,7 +40,7 @@ def run(job: Job) -> Staged:
         with timer("read"), os.fdopen(os.dup(descriptor), "rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         _still_the_same(job, descriptor)
-        if there := _known(job, content):
+        if there := _known(job, content) or _like_its_twin(job, content, timer):
             return there
         with opening(job.mode, job.engine), timer("decode"):
             picture = _decoded_twice(descriptor, job)
@@ -165,6 +166,38 @@ def _known(job: Job, content: str) -> Staged | None:
         return None
     verdict = Verdict(job.source, "done", job.mode.name, output=found[0], reason=FOUND_AGAIN)
     return Staged(job, content, verdict, size=found[1])
+
+
+def _like_its_twin(job: Job, content: str, timer: "Timer") -> Staged | None:
+    """The result that the same bytes have under another name; None where there is none as it was written."""
+    for twin in job.twins:
+        if twin.content != content:
+            continue
+        with timer("write"):
+            linked = job.output.duplicates == "link" and stage_link(job, twin.output, twin.digest, twin.size)
+            if not (linked or _copied_from(job, twin)):
+                continue
+        how = "linked" if linked else "copied"
+        reason = f"the same photo as {twin.source}, whose result was {how}".encode("utf-8", "backslashreplace").decode()
+        verdict = timer.on(Verdict(job.source, twin.status, job.mode.name, reason=reason))
+        return Staged(job, content, verdict, job.temporary, twin.digest, twin.size)
+    return None
+
+
+def _copied_from(job: Job, twin: Twin) -> bool:
+    try:
+        descriptor = os.open(twin.output, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if os.fstat(descriptor).st_size != twin.size or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        if stage(job, lambda out: _copied(descriptor, out))[0] == twin.digest:
+            return True
+    finally:
+        os.close(descriptor)
+    discard(job.temporary)  # edited since
+    return False
 
 
 def _origin(job: Job, content: str) -> str:

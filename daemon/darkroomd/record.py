@@ -15,14 +15,27 @@ import sqlite3
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import wraps
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from darkroomd.errors import CannotWrite, Changed, Conflict, Retryable
-from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Order, Output, Settled, Staged, Verdict, Written
+from darkroomd.job import (
+    Engine,
+    Fingerprint,
+    Job,
+    Limits,
+    Mode,
+    Order,
+    Output,
+    Settled,
+    Staged,
+    Twin,
+    Verdict,
+    Written,
+)
 from darkroomd.ledger_file import opened_by_owner, opened_by_reader, opened_by_visitor
 
 State = Literal[
@@ -45,11 +58,9 @@ PROBLEMS: tuple[State, ...] = ("refused", "failed", "quarantined", "conflict")
 WAITING: tuple[State, ...] = ("pending", "retry", "waiting")
 
 # a fingerprint begins with the inode and the size
-_ORDERS: dict[Order, str] = {
-    "oldest": "id",
-    "newest": "id DESC",
-    "smallest": "CAST(substr(fingerprint, instr(fingerprint, ':') + 1) AS INTEGER), id",
-}
+_SIZE = "CAST(substr(fingerprint, instr(fingerprint, ':') + 1) AS INTEGER)"
+_ORDERS: dict[Order, str] = {"oldest": "id", "newest": "id DESC", "smallest": f"{_SIZE}, id"}
+TWINS = 100  # photos of as many bytes that a worker is told of: raw files of one camera may all have the same size
 
 STINT_SECONDS = 30.0
 MOST_ATTEMPTS = 3
@@ -86,7 +97,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """What start-up found of an earlier run: results given their name, jobs to do again, temporaries removed."""
+    """What start-up found of an earlier run: results given their name, jobs to do again, temporaries removed.
+
+    problems: those quarantined or in conflict.
+    """
 
     finished: int = 0
     again: int = 0
@@ -94,6 +108,17 @@ class Healed:
     superseded: int = 0
     conflicts: int = 0
     swept: int = 0
+    problems: tuple["Problem", ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A photo that has just come to its end without a result."""
+
+    id: int
+    job: Job
+    state: State
+    reason: str
 
 
 def delay_seconds(attempt: int) -> float:
@@ -222,15 +247,12 @@ class Ledger:
     @_told
     def claim(self, now: float, limit: int, order: Order = "oldest", at_hand: Collection[Path] = ()) -> list[Claimed]:
         """Up to `limit` jobs that are due, the watched folders in turn and each folder's in `order`; their attempts are
-        counted on the disk before anybody decodes a byte. Photos that waited in vain to become complete fail here.
+        counted on the disk before anybody decodes a byte.
 
         at_hand: folders that a worker is ready for. Another folder would need a new worker, so these keep their turn
         for STINT_SECONDS.
         """
         with self._writing() as db:
-            db.execute(
-                "UPDATE job SET state = 'failed', changed_at = ? WHERE state = 'waiting' AND due_at <= ?", (now, now)
-            )
             rows = self._due(now, limit, order, {os.fsencode(root) for root in at_hand})
             for row in rows:
                 db.execute(
@@ -239,6 +261,17 @@ class Ledger:
                     (now, row["id"]),
                 )
         return [Claimed(row["id"], row["attempt"] + 1, self._claimed_job(row)) for row in rows]
+
+    @_told
+    def given_up(self, now: float) -> list[Problem]:
+        """Photos that waited in vain to become complete: failed, from now on."""
+        find = "SELECT * FROM job WHERE state = 'waiting' AND due_at <= ?"
+        if not (rows := self._db.execute(find, (now,)).fetchall()):
+            return []
+        with self._writing():
+            for row in rows:
+                self._move(row["id"], "waiting", "failed", now, row["reason"])
+        return [Problem(row["id"], self._named(row, row["attempt"]), "failed", row["reason"] or "") for row in rows]
 
     @_told
     def release(self, ids: Iterable[int], now: float) -> None:
@@ -378,12 +411,14 @@ class Ledger:
         temporaries of our instance are removed from the folders that the ledger names; nothing else ever is.
         """
         became: list[State] = []
+        problems: list[Problem] = []
         for row in self._db.execute("SELECT * FROM job WHERE state = 'staged' ORDER BY id").fetchall():
             job = replace(self._job(row), temporary=Path(os.fsdecode(row["temporary"])))
             try:
                 written = publish(job, row["digest"], row["size"], self.previous(row["id"]))
             except Conflict as error:
                 became.append(self.set_aside(row["id"], "conflict", str(error), now))
+                problems.append(Problem(row["id"], job, "conflict", str(error)))
             except Changed as error:
                 became.append(self.set_aside(row["id"], "superseded", str(error), now))
             except Retryable as error:
@@ -398,6 +433,7 @@ class Ledger:
                 if row["unanswered"] >= MOST_ATTEMPTS:
                     reason = f"no answer in {MOST_ATTEMPTS} attempts; the last ended with darkroomd itself"
                     became.append(self._move(row["id"], "running", "quarantined", now, reason, answered=False))
+                    problems.append(Problem(row["id"], self._named(row, row["attempt"]), "quarantined", reason))
                 else:
                     became.append(self._move(row["id"], "running", "pending", now, row["reason"], answered=False))
         return Healed(
@@ -407,6 +443,7 @@ class Ledger:
             became.count("superseded"),
             became.count("conflict"),
             self._sweep(),
+            tuple(problems),
         )
 
     @_told
@@ -592,7 +629,7 @@ class Ledger:
         )
 
     def _claimed_job(self, row: sqlite3.Row) -> Job:
-        job = self._job(row)
+        job = self._named(row, row["attempt"] + 1)
         known = self._db.execute(
             "SELECT content, output, output_size FROM job "
             f"WHERE source = ? AND recipe = ? AND target = ? AND state IN {FINISHED} ORDER BY id DESC LIMIT 1",
@@ -601,11 +638,39 @@ class Ledger:
         there = False
         with suppress(Retryable):  # then it is enhanced anew, which is never wrong
             there = known is not None and (known["output"] is None or _is_there(known["output"], known["output_size"]))
-        name = f".darkroomd-{self.instance}-{row['id']}-{row['attempt'] + 1}.part"
         any_result = "SELECT 1 FROM job WHERE source = ? AND output IS NOT NULL LIMIT 1"
         search = self._db.execute(any_result, (row["source"],)).fetchone() is None
         content = known["content"] if there else None
-        return replace(job, temporary=job.target.parent / name, known_content=content, search=search)
+        twins = self._twins(row) if job.output.duplicates != "enhance" else ()
+        return replace(job, known_content=content, search=search, twins=twins)
+
+    def _named(self, row: sqlite3.Row, attempt: int) -> Job:
+        """With the temporary name of an attempt."""
+        job = self._job(row)
+        name = f".darkroomd-{self.instance}-{row['id']}-{attempt}.part"
+        return replace(job, temporary=job.target.parent / name)
+
+    def _twins(self, row: sqlite3.Row) -> tuple[Twin, ...]:
+        """Results that this photo may turn out to have, too; in the same output folder, because a worker sees no other.
+        Whether they are there as they were the worker finds out."""
+        found = self._db.execute(
+            "SELECT source, state, content, output, output_digest, output_size FROM job "
+            f"WHERE recipe = ? AND {_SIZE} = ? AND state IN {FINISHED} AND source != ? AND output_root IS ? "
+            "AND output_digest IS NOT NULL ORDER BY id DESC LIMIT ?",
+            (row["recipe"], int(row["fingerprint"].split(":")[1]), row["source"], row["output_root"], TWINS),
+        )
+        ending = os.path.splitext(row["target"])[1].lower()  # noqa: PTH122 - of bytes
+        return tuple(
+            Twin(
+                Path(os.fsdecode(one["source"])),
+                one["state"],
+                one["content"],
+                Path(os.fsdecode(one["output"])),
+                *one[4:],
+            )
+            for one in found
+            if os.path.splitext(one["output"])[1].lower() == ending  # noqa: PTH122
+        )
 
     def _twin(self, row: sqlite3.Row, content: str) -> sqlite3.Row | None:
         """The row that has this very result already, if the result is still there; one of the same photo first."""
@@ -636,7 +701,9 @@ class Ledger:
     def _sweep(self) -> int:
         ours = re.compile(rf"\.darkroomd-{self.instance}-\d+-\d+\.part")
         swept = 0
-        for folder in sorted({row[0].rpartition(b"/")[0] for row in self._db.execute("SELECT target FROM job")}):
+        folders = {row[0].rpartition(b"/")[0] for row in self._db.execute("SELECT target FROM job")}
+        roots = self._db.execute("SELECT DISTINCT output_root FROM job WHERE output_root IS NOT NULL")
+        for folder in sorted(folders | {row[0] for row in roots}):
             with suppress(OSError):
                 at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:

@@ -19,7 +19,7 @@ from typing import Literal
 
 import structlog
 
-from darkroomd import write
+from darkroomd import why, write
 from darkroomd.config import Config
 from darkroomd.device import workers_for
 from darkroomd.errors import (
@@ -145,6 +145,7 @@ class Service:
         self._take_in(now)
         self._collect(now)
         self._workers.tend(now)
+        self._give_up()
         self._start_jobs(now)
         return self._seconds_until_next(now)
 
@@ -171,7 +172,10 @@ class Service:
         self._scan_due = -float("inf")
         healed = self._ledger.heal(self._wall(), write.publish)
         self._recovered = True
-        log.info("ledger.healed", **{name: getattr(healed, name) for name in healed.__slots__})
+        facts = {name: getattr(healed, name) for name in healed.__slots__}
+        for problem in facts.pop("problems"):
+            why.put(problem.job, problem.state, problem.reason, self._wall())
+        log.info("ledger.healed", **facts)
 
     def _note_sightings(self, now: float) -> None:
         for sighting in self._watcher.drain():
@@ -265,6 +269,13 @@ class Service:
         for job in new:
             log.info("photo.planned", source=job.source, mode=job.mode.name, target=job.target)
 
+    def _give_up(self) -> None:
+        for problem in self._ledger.given_up(self._wall()):
+            job = problem.job
+            why.put(job, problem.state, problem.reason, self._wall())
+            verdict = Verdict(job.source, "failed", job.mode.name, reason=problem.reason)
+            self._tell(verdict, "photo.failed", problem.id)
+
     def _start_jobs(self, now: float) -> None:
         while not (self._stopping or self._paused) and (free := self._workers.free()):
             at_hand = self._workers.at_hand()
@@ -313,8 +324,9 @@ class Service:
             if written is not None:
                 # Not to be taken for trouble with the photo: it is public, and the next start finds it by its digest.
                 self._ledger.finished(claimed.id, written, self._wall())
+                why.take_back(claimed.job)
                 verdict = replace(staged.verdict, output=written.path)
-                self._tell(verdict, f"photo.{verdict.status}", claimed)
+                self._tell(verdict, f"photo.{verdict.status}", claimed.id)
 
     def _published(self, claimed: Claimed, staged: Staged) -> Written | None:
         """The result under its public name; None when there was nothing to publish, which is recorded and told."""
@@ -322,14 +334,16 @@ class Service:
         if fingerprint(job.source) not in (None, job.fingerprint):
             raise Changed("changed while it was worked on")
         if verdict.status in ("failed", "refused"):  # no result that passes the guards: these bytes are no success
+            why.put(job, verdict.status, verdict.reason or "", self._wall())
             self._ledger.rejected(claimed.id, verdict, self._wall())
-            self._tell(verdict, f"photo.{verdict.status}", claimed)
+            self._tell(verdict, f"photo.{verdict.status}", claimed.id)
             return None
         state = self._ledger.staged(claimed.id, staged, self._wall())
         if state == "staged" and staged.digest is not None:
             return write.publish(staged.job, staged.digest, staged.size, self._ledger.previous(claimed.id))
         if state in ("done", "unchanged"):
-            self._tell(verdict, f"photo.{state}", claimed)
+            why.take_back(job)
+            self._tell(verdict, f"photo.{state}", claimed.id)
         else:  # the ledger knows this very result already
             write.discard(staged.temporary)
             log.info(f"photo.{state}", source=job.source, job=claimed.id, reason="the same bytes as before")
@@ -353,17 +367,20 @@ class Service:
                 self._put_off("photo.waiting", claimed, reason, until - wall)
             case Rejected():
                 refused = replace(failed, status="refused")
+                why.put(job, "refused", reason, wall)  # before the ledger says so: it is there when somebody looks
                 self._ledger.rejected(claimed.id, refused, wall)
-                self._tell(refused, "photo.refused", claimed)
+                self._tell(refused, "photo.refused", claimed.id)
             case Conflict():
+                why.put(job, "conflict", reason, wall)
                 self._set_aside(claimed, "conflict", reason)
-                self._tell(failed, "photo.conflict", claimed)
+                self._tell(failed, "photo.conflict", claimed.id)
             case Unavailable():
                 self._ledger.release([claimed.id], wall)
                 self._unavailable(error)
             case WorkerDied() if self._ledger.worker_died(claimed.id, reason, wall) == "quarantined":
                 reason = f"put aside after {claimed.attempt} attempts: {reason}"
-                self._tell(replace(failed, reason=reason), "photo.quarantined", claimed)
+                why.put(job, "quarantined", reason, wall)
+                self._tell(replace(failed, reason=reason), "photo.quarantined", claimed.id)
             case WorkerDied():
                 self._put_off("photo.worker_died", claimed, reason, delay_seconds(claimed.attempt))
             case Retryable():
@@ -371,14 +388,16 @@ class Service:
             case OSError() if error.errno in _TRANSIENT:
                 self._postpone(claimed, reason, delay_seconds(claimed.attempt))
             case _:
+                why.put(job, "failed", reason, wall)
                 self._ledger.rejected(claimed.id, failed, wall)
-                self._tell(failed, "photo.failed", claimed, error)
+                self._tell(failed, "photo.failed", claimed.id, error)
 
     def _gone(self, claimed: Claimed) -> None:
         """A missing disk is not a deleted photo."""
         if self._watcher.is_offline(claimed.job.root):
             self._postpone(claimed, f"{claimed.job.root} is not there", OFFLINE_RETRY_SECONDS)
         else:
+            why.take_back(claimed.job)
             self._set_aside(claimed, "superseded", "the file is gone")
             self._settling.forget_one(claimed.job.source)
 
@@ -397,8 +416,8 @@ class Service:
         facts = {"source": claimed.job.source, "job": claimed.id, "attempt": claimed.attempt, "reason": reason}
         log.warning(event, **facts, again_in_seconds=round(seconds))
 
-    def _tell(self, verdict: Verdict, event: str, claimed: Claimed, error: Exception | None = None) -> None:
-        facts: dict[str, object] = {"source": verdict.source, "job": claimed.id, "mode": verdict.mode}
+    def _tell(self, verdict: Verdict, event: str, id: int, error: Exception | None = None) -> None:
+        facts: dict[str, object] = {"source": verdict.source, "job": id, "mode": verdict.mode}
         facts |= {name: value for name in ("output", "reason") if (value := getattr(verdict, name)) is not None}
         facts |= {"seconds": round(sum(verdict.seconds.values()), 2)} if verdict.seconds else {}
         if error is not None:

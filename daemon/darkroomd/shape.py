@@ -90,6 +90,11 @@ _METRICS = r"^(none|(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}|[/~$].+)$"
 _METRICS_WORDS = "none, 127.0.0.1:PORT or the path of a socket, such as /run/darkroomd/metrics.sock"
 
 
+# in quotes, because YAML reads a bare 0640 as the number 416; its owner must be able to read it
+_PERMISSIONS = r"^(umask|keep|0[4-7][0-7][0-7])$"
+_PERMISSIONS_WORDS = 'umask, keep or digits in quotes such as "0640"'
+
+
 class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -140,6 +145,10 @@ class Output(Shape):
     )
     mtime: Annotated[Literal["keep", "now"] | None, _wants("keep or now")] = None
     unchanged: Annotated[Literal["copy", "skip"] | None, _wants("copy or skip")] = None
+    duplicates: Annotated[Literal["copy", "link", "enhance"] | None, _wants("copy, link or enhance")] = None
+    permissions: Annotated[str | None, Field(pattern=_PERMISSIONS), _wants(_PERMISSIONS_WORDS)] = None
+    owner: Annotated[Literal["service", "keep"] | None, _wants("service or keep")] = None
+    reasons: Annotated[Literal["failed", "beside", "none"] | None, _wants("failed, beside or none")] = None
 
 
 class Service(Shape):

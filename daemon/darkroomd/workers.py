@@ -245,6 +245,8 @@ def _call(run: str, job: Job) -> Staged:
         staged: Staged = getattr(importlib.import_module(module), function)(job)
     except MemoryError as error:
         raise OutOfMemory(str(error) or "not enough memory") from None
+    except ImportError as error:  # a library that could not be loaded: no descriptor, no memory, a disk; not the photo
+        raise Retryable(f"a part of darkroomd cannot be loaded: {error}") from None
     except Exception as error:
         if type(error).__module__ in ("builtins", "darkroomd.errors"):
             raise

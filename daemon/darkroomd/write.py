@@ -100,7 +100,7 @@ def publish(job: Job, digest: str, size: int, previous: Written | None) -> Writt
                     raise CannotWrite(f"the finished copy for {job.target} was lost before it got its name")
                 if _changed(job):
                     raise Changed(f"{job.source} changed while it was worked on")
-                _open_to_others(at, job.temporary.name)
+                _open_to_others(at, job.temporary.name, job)
                 name = _put(at, job.temporary.name, job, previous)
         finally:
             _unlink(at, job.temporary.name)
@@ -111,6 +111,32 @@ def publish(job: Job, digest: str, size: int, previous: Written | None) -> Writt
             told.public = os.fspath(job.target.parent / name)
             raise told from error
     return Written(job.target.parent / name, digest, size)
+
+
+def stage_link(job: Job, of: Path, digest: str, size: int) -> bool:
+    """A result that is there already, under job.temporary as well: one file with two names, on the disk when this
+    returns. False, with nothing left behind, when its bytes are others now or the place has no links. CannotWrite as
+    for stage."""
+    if job.temporary is None:
+        raise ValueError("a job is staged after it was claimed: it has no temporary name yet")
+    name = job.temporary.name
+    with _in_words(job.target.parent), _folder(job, make=True) as at:
+        _unlink(at, name)
+        try:
+            os.link(of, name, dst_dir_fd=at, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in {*NO_LINKS, *NOT_OURS, errno.EXDEV}:
+                raise
+            return False
+        try:
+            if _holds(at, name, digest, size):
+                _sync_folder(at)
+                return True
+        except BaseException:
+            _unlink(at, name)
+            raise
+        _unlink(at, name)
+        return False
 
 
 def earlier(job: Job, ours: Callable[[int], bool]) -> tuple[Path, int] | None:
@@ -300,14 +326,43 @@ def _linked(at: int, temporary: str, name: str) -> bool:
     return True
 
 
-def _open_to_others(at: int, name: str) -> None:
+def _open_to_others(at: int, name: str, job: Job) -> None:
     """Last of all before the link, whose folder sync takes it to the disk: until then a photo is its owner's alone."""
+    facts = None
+    if "keep" in (job.output.owner, job.output.permissions):
+        with suppress(FileNotFoundError):  # a photo that is gone has none: as the service's own files
+            facts = os.lstat(job.source)
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     try:
+        if facts is not None and job.output.owner == "keep":
+            _give(descriptor, facts.st_uid, facts.st_gid)
         with suppress(PermissionError):  # FAT and some shares have no modes
-            os.fchmod(descriptor, 0o666 & ~_umask())
+            os.fchmod(descriptor, _permissions(job.output.permissions, facts))
     finally:
         os.close(descriptor)
+
+
+def _give(descriptor: int, owner: int, group: int) -> None:
+    """To the photo's owner and group, or to the group, or not: only root may give files away."""
+    for whose in (owner, group), (-1, group):
+        try:
+            os.fchown(descriptor, *whose)
+        except OSError as error:
+            if error.errno not in (
+                errno.EPERM,
+                errno.EINVAL,
+                errno.EOPNOTSUPP,
+            ):  # EINVAL: an id that is not mapped here
+                raise
+        else:
+            return
+
+
+def _permissions(wanted: str, facts: os.stat_result | None) -> int:
+    """Never set-uid, set-gid or sticky."""
+    if wanted == "keep" and facts is not None:
+        return facts.st_mode & 0o777
+    return 0o666 & ~_umask() if wanted in ("umask", "keep") else int(wanted, 8)
 
 
 def _umask() -> int:

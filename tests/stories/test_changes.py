@@ -53,7 +53,7 @@ def test_with_existing_conflict_nothing_is_written_and_the_photo_is_reported(hom
     (home.enhanced / "cat.png").write_bytes(b"somebody else's")
     home.photo("cat.png", noisy())
     assert home.once().returncode == 1
-    assert list(home.results()) == ["cat.png"]
+    assert list(home.results()) == ["cat.png", "failed/cat.png.txt"]
     (problem,) = home.status()["problems"]
     assert problem["state"] == "conflict"
     assert "cat.png is taken by a file that darkroomd did not write" in problem["reason"]

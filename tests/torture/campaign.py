@@ -93,7 +93,7 @@ class Campaign:
         if story not in self._whole:
             calm = self.house(story, "true")
             self.prepared(calm)
-            calm.config()  # what the first reading of a config makes ready (regular expressions) is ready for each child
+            calm.config()  # what its first reading makes ready (regular expressions) is ready for each child
             whole = {name: {_digest(calm.outbox / name)} for name in calm.names()}
             end = run(self._work(calm), self.log)
             assert end.code == 0, self.log.read_text()[-3000:]

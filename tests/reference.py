@@ -196,6 +196,14 @@ def mix(a: Picture, b: Picture, mask: Floats | float) -> Picture:
     return np.where(weight <= 0, a, np.where(weight >= 1, b, mixed))
 
 
+def mix_cells(a: Picture, b: Picture, cells: Floats, side: int, above: int = 0) -> Picture:
+    """mix by numbers for cells of side × side pixels, linear between their middles."""
+    down = np.clip((np.arange(a.shape[0]) + above + 0.5) / side - 0.5, 0, cells.shape[0] - 1)
+    across = np.clip((np.arange(a.shape[1]) + 0.5) / side - 0.5, 0, cells.shape[1] - 1)
+    rows = np.array([np.interp(down, np.arange(cells.shape[0]), column) for column in cells.T]).T
+    return mix(a, b, np.array([np.interp(across, np.arange(cells.shape[1]), row) for row in rows], np.float32))
+
+
 # --- measure
 
 

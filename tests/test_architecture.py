@@ -58,9 +58,10 @@ MAY_IMPORT = {
     "iptc": "",
     "xmp": "",
     "look": "_core device faces job lines scratch tiles",
-    "enhance": "_core device errors grain job models regions scratch tone",
+    "enhance": "_core device errors grain job models need regions scratch tone",
     "tiles": "",
-    "guard": "_core job scratch",
+    "need": "_core job scratch",
+    "guard": "_core job need scratch",
     "write": "errors job",
     "faces": "_core device job",
     "lines": "_core device job",
@@ -94,7 +95,8 @@ KNOWN_IN = {
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
     "numpy": (
-        "colour device enhance faces grain guard half heic jxl lines look picture raw regions save scratch tiles tone"
+        "colour device enhance faces grain guard half heic jxl lines look need picture raw regions save scratch tiles "
+        "tone"
     ),
     "watchdog": "watch",
     "sqlite3": "ledger_file record",

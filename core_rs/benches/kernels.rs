@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use _core::blend::{Mask, mix};
+use _core::blend::{Cells, Mask, mix};
 use _core::canvas::Canvas;
 use _core::colour::Space;
 use _core::cut::cut;
@@ -62,6 +62,12 @@ fn kernels(criterion: &mut Criterion) {
         let mask: Vec<f32> = (0..pixels).map(|n| ((n % size.width) as f32 / size.width as f32 * 3.0) - 1.0).collect();
         group.bench_function(BenchmarkId::new("mix by a mask", megapixels), |bencher| {
             bencher.iter(|| mix(a, b, Mask::Map(&mask)).unwrap());
+        });
+        let (rows, columns) = (size.height.div_ceil(64), size.width.div_ceil(64));
+        let values: Vec<f32> = (0..rows * columns).map(|n| (n % columns) as f32 / columns as f32).collect();
+        group.bench_function(BenchmarkId::new("mix by cells", megapixels), |bencher| {
+            let cells = Cells { values: &values, rows, columns, side: 64, above: 0 };
+            bencher.iter(|| mix(a, b, Mask::Cells(cells)).unwrap());
         });
         group.bench_function(BenchmarkId::new("measure", megapixels), |bencher| {
             bencher.iter(|| measure(a, 64).unwrap());

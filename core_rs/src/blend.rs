@@ -37,6 +37,47 @@ pub enum Mask<'a> {
     Even(f32),
     /// One number per pixel, row by row.
     Map(&'a [f32]),
+    /// One number per cell, linearly between the cells' middles.
+    Cells(Cells<'a>),
+}
+
+/// A coarse map: one number for each cell of `side` × `side` pixels, row by row.
+///
+/// Pixel n of an axis lies at (n + ½) / side − ½ among the cells' middles; before the first and beyond the last middle
+/// their number holds. So a map of few numbers is as smooth as a mask of one per pixel, and costs no memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Cells<'a> {
+    /// One number per cell, `rows` × `columns`.
+    pub values: &'a [f32],
+    /// Rows of cells.
+    pub rows: usize,
+    /// Columns of cells.
+    pub columns: usize,
+    /// Pixels along a cell's side.
+    pub side: usize,
+    /// Rows of pixels above the pictures, where these are part of a larger one.
+    pub above: usize,
+}
+
+impl Cells<'_> {
+    /// The cells before and after a pixel, and how far it is on the way between their middles.
+    fn between(&self, pixel: usize, count: usize) -> (usize, usize, f32) {
+        let at = ((pixel as f32 + 0.5) / self.side as f32 - 0.5).clamp(0.0, (count - 1) as f32);
+        let first = at as usize;
+        (first, (first + 1).min(count - 1), at - first as f32)
+    }
+
+    /// The numbers of one row of pixels; `middle` is scratch for one row of cells.
+    fn row(&self, y: usize, middle: &mut [f32], weights: &mut [f32]) {
+        let (above, below, share) = self.between(y + self.above, self.rows);
+        let [above, below] = [above, below].map(|row| &self.values[row * self.columns..][..self.columns]);
+        middle.copy_from_slice(below);
+        lerp_rows(above, middle, share);
+        for (x, weight) in weights.iter_mut().enumerate() {
+            let (left, right, share) = self.between(x, self.columns);
+            *weight = middle[left] + share * (middle[right] - middle[left]);
+        }
+    }
 }
 
 impl Mask<'_> {
@@ -47,6 +88,16 @@ impl Mask<'_> {
             Self::Map(weights) => {
                 let wanted = format!("({height}, {width}), that of a");
                 return Err(Error::Shape { name: "mask", given: vec![weights.len()], wanted });
+            }
+            Self::Cells(cells) => {
+                if cells.side == 0 {
+                    return Err(Error::Number { name: "side", given: "0".into(), wanted: "at least 1" });
+                }
+                if cells.values.is_empty() || cells.values.len() != cells.rows * cells.columns {
+                    let given = vec![cells.rows, cells.columns];
+                    return Err(Error::Shape { name: "cells", given, wanted: "(rows, columns), at least (1, 1)".into() });
+                }
+                cells.values
             }
         };
         // no early exit: the loop vectorises
@@ -91,6 +142,14 @@ pub fn mix<T: Decode>(a: Picture<'_, T>, b: Picture<'_, T>, mask: Mask<'_>) -> R
                 }
             }
             Mask::Map(weights) => mix_pixels(mixed, sources, &weights[first..][..pixels], channels, between),
+            Mask::Cells(cells) => {
+                let (mut middle, mut weights) = (vec![0.0; cells.columns], vec![0.0; width]);
+                for (y, mixed) in mixed.chunks_mut(width * channels).enumerate() {
+                    cells.row(task * ROWS_PER_TASK + y, &mut middle, &mut weights);
+                    let row = sources.map(|samples| &samples[y * width * channels..][..mixed.len()]);
+                    mix_pixels(mixed, row, &weights, channels, between);
+                }
+            }
         }
     });
     Ok(mixed)
@@ -141,6 +200,27 @@ mod tests {
     }
 
     #[test]
+    fn cells_of_two_pixels_pass_into_each_other_from_middle_to_middle() {
+        let (black, white) = ([0.0f32; 9], [1.0f32; 9]);
+        let (a, b) = (Picture::new("a", &black, THREE, 1).unwrap(), Picture::new("b", &white, THREE, 1).unwrap());
+        let cells = Cells { values: &[0.0, 0.0, 1.0, 1.0], rows: 2, columns: 2, side: 2, above: 0 };
+        let light = srgb_from_linear();
+        let [quarter, most] = [0.25, 0.75].map(&light);
+        let expected = [[0.0; 3], [quarter; 3], [most; 3]].concat();
+        assert_eq!(mix(a, b, Mask::Cells(cells)).unwrap(), expected);
+        let lower = mix(a, b, Mask::Cells(Cells { above: 2, ..cells })).unwrap();
+        assert_eq!(lower, [[most; 3], [1.0; 3], [1.0; 3]].concat());
+    }
+
+    #[test]
+    fn cells_that_are_no_rectangle_are_refused() {
+        let a = Picture::new("a", &[0u8; 9], THREE, 1).unwrap();
+        for (values, rows, side) in [(&[][..], 0, 8), (&[0.0; 3][..], 2, 8), (&[0.0][..], 1, 0)] {
+            assert!(mix(a, a, Mask::Cells(Cells { values, rows, columns: rows, side, above: 0 })).is_err());
+        }
+    }
+
+    #[test]
     fn a_nan_in_the_mask_is_refused() {
         let a = Picture::new("a", &[0u8; 9], THREE, 1).unwrap();
         assert_eq!(mix(a, a, Mask::Even(f32::NAN)), Err(Error::MaskIsNan));
@@ -156,6 +236,21 @@ mod tests {
             for ((a, b), mixed) in a.iter().zip(&b).zip(mixed) {
                 prop_assert!((*a.min(b)..=*a.max(b)).contains(&mixed));
             }
+        }
+
+        #[test]
+        fn cells_are_a_mask_of_one_number_per_pixel(
+            values in prop::collection::vec(0.0f32..1.0, 6), side in 1usize..9, above in 0usize..20, tall in 1usize..40,
+        ) {
+            let size = Size { width: 20, height: tall };
+            let codes: Vec<u16> = (0..20 * tall).map(|n| (n as u16).wrapping_mul(40503)).collect();
+            let other: Vec<u16> = codes.iter().map(|code| !code).collect();
+            let (a, b) = (Picture::new("a", &codes, size, 1).unwrap(), Picture::new("b", &other, size, 1).unwrap());
+            let cells = Cells { values: &values, rows: 2, columns: 3, side, above };
+            let (mut middle, mut mask) = (vec![0.0; 3], vec![0.0; 20 * tall]);
+            mask.chunks_mut(20).enumerate().for_each(|(y, row)| cells.row(y, &mut middle, row));
+            prop_assert!(mask.iter().all(|weight| (0.0..1.0).contains(weight)));
+            prop_assert_eq!(mix(a, b, Mask::Cells(cells)).unwrap(), mix(a, b, Mask::Map(&mask)).unwrap());
         }
 
         #[test]

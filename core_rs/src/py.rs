@@ -11,7 +11,7 @@ use numpy::{
 use pyo3::exceptions::{PyIndexError, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::blend::Mask;
+use crate::blend::{Cells, Mask};
 use crate::canvas::Canvas;
 use crate::colour::{Decode, Space, linear_from_srgb, luma_chroma_from_rgb, rgb_from_luma_chroma, srgb_from_linear};
 use crate::error::{Error, zeros};
@@ -412,6 +412,39 @@ fn mix_pair<'py, T: Decode + Element>(
     Ok(to_numpy(py, mixed, shape)?.into_any())
 }
 
+#[pyfunction]
+#[pyo3(signature = (a, b, cells, side, above = 0))]
+fn mix_cells<'py>(
+    py: Python<'py>,
+    a: &Bound<'py, PyAny>,
+    b: &Bound<'py, PyAny>,
+    cells: &Bound<'py, PyAny>,
+    side: i64,
+    above: i64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let map = floats::<Ix2>("cells", "a C-contiguous (rows, columns) array of float32", cells)?;
+    let (rows, columns) = map.dims().into_pattern();
+    let values = slice("cells", &map)?;
+    let cells = Cells { values, rows, columns, side: count("side", side)?, above: count("above", above)? };
+    match (Pixels::new("a", a)?, Pixels::new("b", b)?) {
+        (Pixels::U8(first), Pixels::U8(second)) => mix_by_cells(py, &first, &second, cells),
+        (Pixels::U16(first), Pixels::U16(second)) => mix_by_cells(py, &first, &second, cells),
+        (Pixels::F32(first), Pixels::F32(second)) => mix_by_cells(py, &first, &second, cells),
+        _ => Err(refusal("b", "the dtype of a", b)),
+    }
+}
+
+fn mix_by_cells<'py, T: Decode + Element>(
+    py: Python<'py>,
+    a: &PyReadonlyArray3<'py, T>,
+    b: &PyReadonlyArray3<'py, T>,
+    cells: Cells<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (a, b) = (picture("a", a)?, picture("b", b)?);
+    let mixed = py.detach(|| crate::blend::mix(a, b, Mask::Cells(cells)))?;
+    Ok(to_numpy(py, mixed, a.shape())?.into_any())
+}
+
 /// Applies a function to every sample of an array of any shape.
 fn each<'py>(
     py: Python<'py>,
@@ -600,7 +633,7 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        PyCanvas, PyMeasurement, PyTilePlan, cut, measure, mirrored, mix, plan_tiles, py_linear_from_srgb,
+        PyCanvas, PyMeasurement, PyTilePlan, cut, measure, mirrored, mix, mix_cells, plan_tiles, py_linear_from_srgb,
         py_luma_chroma_from_rgb, py_rgb_from_luma_chroma, py_srgb_from_linear, resize,
     };
 

@@ -143,6 +143,14 @@ def mix(a: _Pixels, b: _Pixels, mask: npt.NDArray[np.float32] | float) -> npt.ND
     at 1; mask values outside are clipped, a NaN among them is a ValueError.
     """
 
+def mix_cells(a: _Pixels, b: _Pixels, cells: npt.NDArray[np.float32], side: int, above: int = 0) -> npt.NDArray[Any]:
+    """mix with a coarse mask: (rows, columns) numbers for cells of side × side pixels, linear between their middles.
+
+    Pixel n of an axis lies at (n + ½) / side − ½ among the middles; before the first and beyond the last their number
+    holds. above: rows of pixels above the pictures, where these are a band of a larger one. ValueError for no cells or
+    a NaN among them.
+    """
+
 def linear_from_srgb(code: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """IEC 61966-2-1 decoding of any shape, 0..1 (values outside are clipped)."""
 

@@ -15,14 +15,22 @@ from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
 from darkroomd.device import Network, network
 from darkroomd.errors import BadResult, OutOfMemory, Unavailable
 from darkroomd.grain import grained, with_grain
-from darkroomd.job import Engine, Findings, Finish, Mode, Picture, Region, Step, Treatment
+from darkroomd.job import Engine, Findings, Finish, Maps, Mode, Picture, Ramp, Region, Step, Treatment
 from darkroomd.models import HOW_TO_FETCH, Card, card
+from darkroomd.need import blended, needed, strengths
 from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
 from darkroomd.scratch import by_bands, forget, room
 from darkroomd.tone import full_range
 
 # what a process holds besides one tile's activations: interpreter, libraries, networks (measured on 8-bit JPEGs)
 RESIDENT_MB = 160
+
+# of a map's cells: the strength of the problem where it is worst, without single cells that look is wrong about
+WORST_QUANTILE = 0.9
+# where no place needs less than this, all get the same
+WHOLE = 0.95
+
+Where = tuple[tuple[float, tuple[Ramp, ...]], ...]
 
 
 def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[Step, ...]:
@@ -38,11 +46,12 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
     enlarging = _next_up([card for card in known.values() if card.scale > 1], factor)
     steps = []
     for treatment in mode.treatments:
-        chosen = _chosen(treatment, findings) if mode.choose else (f"mode {mode.name}", 1.0)
+        everywhere: Where = ((1.0, treatment.where),) if treatment.where else ()
+        chosen = _chosen(treatment, findings) if mode.choose else (f"mode {mode.name}", 1.0, everywhere)
         if chosen is None:
             continue
         network_card, large = known[treatment.network], None
-        region, (why, share) = treatment.region, chosen
+        region, (why, share, where) = treatment.region, chosen
         if region in ("faces", "text"):
             if region not in there:
                 continue
@@ -57,10 +66,30 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
             if factor > network_card.scale:
                 why += f" (no network reaches {factor:.3g} times)"
         strength = mode.strength * treatment.strength * share
-        steps.append(Step(network_card.name, network_card.digest, region, strength, why, large))
+        step = Step(network_card.name, network_card.digest, region, strength, why, large)
+        if region in ("all", "background") and large is None and findings.maps is not None:
+            local = _local(step, where, findings.maps)
+            if local is None:
+                continue
+            step = local
+        steps.append(step)
     asked: dict[Finish, bool] = {"grain": mode.grain == "keep", "tone": mode.tone == "restore"}
     finish = tuple(name for name, wanted in asked.items() if wanted)
     return (*steps[:-1], replace(steps[-1], finish=finish)) if steps else ()
+
+
+def _local(step: Step, where: Where, maps: Maps) -> Step | None:
+    """The step with its places, and the share of the picture that they are; None when it is needed nowhere."""
+    if not where:
+        return step
+    cells = strengths(where, maps)
+    percent = round(100 * float((cells > 0).mean()))
+    if percent == 0:
+        return None
+    if percent == 100 and cells.min() >= WHOLE:
+        return step
+    reason = f"{step.reason}, in {percent} % of the picture" if percent < 100 else step.reason
+    return replace(step, where=where, percent=percent, reason=reason)
 
 
 def _there(findings: Findings) -> dict[Region, str]:
@@ -114,19 +143,23 @@ def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _chosen(treatment: Treatment, findings: Findings) -> tuple[str, float] | None:
-    """Why a treatment is done in a mode that chooses, and at what share of its strength; None when it is not."""
+def _chosen(treatment: Treatment, findings: Findings) -> tuple[str, float, Where] | None:
+    """Why a treatment is done in a mode that chooses, at what share of its strength and where; None when it is not."""
     if not treatment.when:
-        return "always", 1.0
+        return "always", 1.0, ((1.0, treatment.where),) if treatment.where else ()
     counts = {"faces": len(clear_faces(findings.faces)), "text": len(findings.text or ())}
     found = {"motion": 0.0, "grain": 0.0} | {k: v for k, v in findings.facts().items() if v is not None} | counts
     if findings.visible_quality is not None and findings.visible_quality != findings.jpeg_quality:
         found["earlier_quality"] = findings.visible_quality
+    if findings.maps is not None:
+        found["worst_noise"] = float(np.quantile(findings.maps.noise, WORST_QUANTILE))
     held = [line for line in treatment.when if line.holds(found)]
     if not held:
         return None
     reasons = dict.fromkeys(line.because.format(**found) for line in held)
-    return ", ".join(reasons), max(line.strength for line in held)
+    most = max(line.strength for line in held)
+    where = tuple((line.strength / most, (*treatment.where, *line.where)) for line in held)
+    return ", ".join(reasons), most, where if any(ramps for _, ramps in where) else ()
 
 
 def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings: Findings | None = None) -> Picture:
@@ -145,9 +178,13 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings
             patches = _patches(step.region, picture, findings)
             result = result.with_pixels(_laid_over(picture.pixels, result.pixels, patches, net, step.strength, engine))
             continue
-        restored = through(net, picture.pixels, engine)
+        cells = strengths(step.where, findings.maps) if step.where and findings and findings.maps else None
+        restored = through(net, picture.pixels, engine, cells)
         if step.size is not None:
             result = _enlarged(picture, restored, step.strength, step.size)
+        elif cells is not None:
+            pixels = blended(picture.pixels, restored, step.strength * cells)
+            result = picture.with_pixels(pixels)
         elif step.strength == 1:
             result = picture.with_pixels(restored)
         else:
@@ -248,12 +285,16 @@ def device_of(steps: tuple[Step, ...], engine: Engine) -> str:
     return str(network(steps[0].model, engine).device)
 
 
-def through(net: Network, pixels: Any, engine: Engine) -> Any:
-    """The network's answer for a whole picture, (height, width, 1 or 3) of any of the core's types; same type out."""
-    plan: TilePlan | None = tile_plan(net.card, pixels.shape[1], pixels.shape[0], engine, net.longest_side)
+def through(net: Network, pixels: Any, engine: Engine, cells: Any = None) -> Any:
+    """The network's answer for a whole picture, (height, width, 1 or 3) of any of the core's types; same type out.
+
+    cells: strengths as of `need`; a tile that is 0 everywhere is not run, and is the picture itself in the answer.
+    """
+    height, width = pixels.shape[:2]
+    plan: TilePlan | None = tile_plan(net.card, width, height, engine, net.longest_side, cells)
     while plan is not None:
         try:
-            return _assembled(net, pixels, plan)
+            return _assembled(net, pixels, plan, tiles_to_run(net.card, plan, cells))
         except OutOfMemory as error:
             shortage = str(error)  # the error itself would hold the tile that did not fit
             plan = plan.smaller()  # from the start: a plan is never patched half-way
@@ -262,10 +303,20 @@ def through(net: Network, pixels: Any, engine: Engine) -> Any:
     raise OutOfMemory(shortage)
 
 
-def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
+def tiles_to_run(card: Card, plan: TilePlan, cells: Any) -> list[bool]:
+    """Of each tile, whether any of its pixels, or of those that fade into its neighbours, needs the network."""
+    if cells is None:
+        return [True] * len(plan)
+    cores = (plan.core(index) for index in range(len(plan)))
+    fade = card.blend
+    return [needed(cells, x - fade, y - fade, w + 2 * fade, h + 2 * fade) for x, y, w, h in cores]
+
+
+def _assembled(net: Network, pixels: Any, plan: TilePlan, run: list[bool]) -> Any:
     """While the network computes a tile, another thread blends the one before and cuts the one after.
 
-    Two buffers for tiles and two for answers, taken once: what runs beside never touches those in use.
+    What need not run is put back as it was cut. Two buffers for tiles and two for answers, taken once: what runs beside
+    never touches those in use.
     """
     scale, count = net.card.scale, len(plan)
     canvas = Canvas(plan, pixels.shape[2], pixels.dtype.name, scale)
@@ -291,7 +342,7 @@ def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
             cutting.result()
             if index + 1 < count:
                 cutting = beside.submit(cut, pixels, plan, index + 1, tiles[(index + 1) % 2])
-            answer = net.run(tiles[index % 2], answers[index % 2])
+            answer = net.run(tiles[index % 2], answers[index % 2]) if run[index] else tiles[index % 2]
             if adding is not None:
                 adding.result()
             adding = beside.submit(add, index, answer)
@@ -300,13 +351,23 @@ def _assembled(net: Network, pixels: Any, plan: TilePlan) -> Any:
     return out
 
 
-def tile_plan(card: Card, width: int, height: int, engine: Engine, longest_side: int | None = None) -> TilePlan:
+def tile_plan(
+    card: Card, width: int, height: int, engine: Engine, longest_side: int | None = None, cells: Any = None
+) -> TilePlan:
     """How a picture of this size is cut: the card's tile, or a smaller one where the memory limit asks for it.
 
-    longest_side: of the tiles that there was room for, when larger ones have failed.
+    longest_side: of the tiles that there was room for, when larger ones have failed. cells: as of `through`; where less
+    is computed so, the tiles are half as large, and more of them can be left out.
     """
     side = min(_tile_side(card, engine), longest_side or card.tile)
-    return plan_tiles(width, height, side, card.halo, card.blend, card.multiple_of)
+    sides = [side] if cells is None else [side, max(_least_side(card), side // 2)]
+    plans = [plan_tiles(width, height, side, card.halo, card.blend, card.multiple_of) for side in sides]
+    return min(plans, key=lambda plan: pixels_to_run(card, plan, cells))
+
+
+def pixels_to_run(card: Card, plan: TilePlan, cells: Any) -> int:
+    """Pixels of the tiles that a network computes, their margins included."""
+    return sum(tiles_to_run(card, plan, cells)) * plan.tile_width * plan.tile_height
 
 
 def _tile_side(card: Card, engine: Engine) -> int:
@@ -314,8 +375,11 @@ def _tile_side(card: Card, engine: Engine) -> int:
         return card.tile
     room_mb = max(0, engine.memory_limit_mb - RESIDENT_MB)
     side = math.isqrt(int(room_mb * 1e6 / card.memory_bytes_per_pixel))
-    least = 4 * (card.halo + card.blend)
-    return max(least, min(card.tile, side))
+    return max(_least_side(card), min(card.tile, side))
+
+
+def _least_side(card: Card) -> int:
+    return 4 * (card.halo + card.blend)
 
 
 def peak_memory_mb(card: Card, width: int, height: int, engine: Engine, bytes_per_pixel: int) -> float:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from darkroomd._core import linear_from_srgb, mix
 from darkroomd.job import GuardResult, Picture
-from darkroomd.scratch import bands, by_bands, forget, room
+from darkroomd.need import blended
+from darkroomd.scratch import by_bands, forget
 
 # the maps that the checks make need six times the picture's memory: beyond this it is checked band by band
 BANDED_BYTES = 64 << 20
@@ -195,18 +196,8 @@ def weakened(before: Picture, after: Picture, checked: Checked, strength: float)
         return None
     if not checked.local:
         return after.with_pixels(by_bands(partial(_mixed, strength), before.pixels, after.pixels))
-    rows, columns = (
-        np.clip((np.arange(length) - CELL / 2 + 0.5) / CELL, 0, count - 1)
-        for length, count in zip((before.height, before.width), checked.spoiled.shape, strict=True)
-    )
     kept = 1 - (1 - strength) * _grown(checked.spoiled).astype(np.float32)
-    pixels = room(before.pixels.shape, before.pixels.dtype)
-    for band in bands(pixels):
-        mask = _interpolated(_interpolated(kept, rows[band]).T, columns).T
-        mask = np.ascontiguousarray(mask, dtype=np.float32)
-        pixels[band] = mix(before.pixels[band], after.pixels[band], mask)
-        forget(before.pixels, after.pixels)
-    return after.with_pixels(pixels)
+    return after.with_pixels(blended(before.pixels, after.pixels, kept, CELL))
 
 
 def _mixed(strength: float, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -218,13 +209,6 @@ def _grown(cells: Map) -> Map:
     padded = np.pad(cells, 1)
     down = padded[:-2] | padded[1:-1] | padded[2:]
     return np.asarray(down[:, :-2] | down[:, 1:-1] | down[:, 2:])
-
-
-def _interpolated(values: npt.NDArray[np.float32], at: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Rows of `values` at the places `at`, linearly between them."""
-    low = np.floor(at).astype(int)
-    high, share = np.minimum(low + 1, len(values) - 1), (at - low).astype(np.float32)[:, None]
-    return np.asarray(values[low] * (1 - share) + values[high] * share)
 
 
 def _low_frequencies(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

@@ -66,16 +66,42 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Ramp:
+    """How a strength depends on a map of look's: 0 up to `none`, 1 from `full` on; falling where `none` is the larger.
+
+    map: noise (8-bit levels), blur (pixels), quality (of JPEG, 100 for none) or detail (slope of the luma beyond that
+    of noise, 8-bit levels per pixel).
+    """
+
+    map: str
+    none: float
+    full: float
+
+    @classmethod
+    def all_of(cls, plain: Any) -> "tuple[Ramp, ...]":
+        """From plain values: as the dataclass has them, or as models/modes.yaml does, `map: [none, full]`.
+
+        With four numbers, `map: [none, full, full, none]`, the strength rises and falls again.
+        """
+        if not isinstance(plain, dict):
+            return tuple(cls(**ramp) if isinstance(ramp, dict) else ramp for ramp in plain or ())
+        pairs = [(name, limits[:2]) for name, limits in plain.items()]
+        pairs += [(name, limits[:1:-1]) for name, limits in plain.items() if len(limits) == 4]
+        return tuple(cls(name, float(none), float(full)) for name, (none, full) in pairs)
+
+
+@dataclass(frozen=True, slots=True)
 class When:
     """A line of the table by which mode auto decides: a treatment is done when every fact lies in its range.
 
     facts: (name as in the JSON's `found`, from, below); of faces and text the number. because: the reason that a person
-    reads, with the facts in it. strength: a share of the treatment's.
+    reads, with the facts in it. strength: a share of the treatment's. where: and only there; everywhere when empty.
     """
 
     because: str
     facts: tuple[tuple[str, float, float], ...]
     strength: float = 1.0
+    where: tuple[Ramp, ...] = ()
 
     def holds(self, found: dict[str, Any]) -> bool:
         """Whether all facts are known and in their ranges."""
@@ -86,11 +112,10 @@ class When:
     def of(cls, plain: dict[str, Any]) -> "When":
         """From plain values: as the dataclass has them, or as models/modes.yaml does, `fact: [from, below]`."""
         facts = plain.get("facts") or [
-            (name, *limits) for name, limits in plain.items() if name not in ("because", "strength")
+            (name, *limits) for name, limits in plain.items() if name not in ("because", "strength", "where")
         ]
-        return cls(
-            plain["because"], tuple((str(n), float(a), float(b)) for n, a, b in facts), plain.get("strength", 1.0)
-        )
+        ranges = tuple((str(n), float(a), float(b)) for n, a, b in facts)
+        return cls(plain["because"], ranges, plain.get("strength", 1.0), Ramp.all_of(plain.get("where")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +124,20 @@ class Treatment:
 
     network: name of a card in models/cards.yaml. region: background is what the regions of the mode's other
     treatments leave over. strength: as a mode's, of which it is a share. when: any of these must hold in a mode that
-    chooses; without one it is always done.
+    chooses; without one it is always done. where: and only there, by every one of these; everywhere when empty.
     """
 
     network: str
     region: Region = "all"
     strength: float = 1.0
     when: tuple[When, ...] = ()
+    where: tuple[Ramp, ...] = ()
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Treatment":
         """From plain values."""
-        return cls(**plain | {"when": tuple(When.of(line) for line in plain.get("when", ()))})
+        when = tuple(When.of(line) for line in plain.get("when", ()))
+        return cls(**plain | {"when": when, "where": Ramp.all_of(plain.get("where"))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +187,7 @@ class Mode:
         steps = plain.pop("steps")
         if self.steps == (Treatment(self.steps[0].network),):
             return plain | {"network": self.steps[0].network}
-        return plain | {"steps": [{k: v for k, v in s.items() if k != "when" or v} for s in steps]}
+        return plain | {"steps": [{k: v for k, v in s.items() if k not in ("when", "where") or v} for s in steps]}
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Mode":
@@ -370,6 +397,23 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
+class Maps:
+    """What look saw in each place: numpy arrays (rows, columns) of float32, a number for each cell of MAP_CELL pixels.
+
+    noise: 8-bit levels. blur: pixels. quality: of JPEG, 100 for none. detail: mean slope of the luma beyond what noise
+    makes, 8-bit levels per pixel. What cannot be told of a place is that of its surroundings.
+    """
+
+    noise: Any
+    blur: Any
+    quality: Any
+    detail: Any
+
+
+MAP_CELL = 64
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What look saw. Sigmas in 8-bit levels and pixels; shares in percent; None where it could not be told.
 
@@ -377,7 +421,7 @@ class Findings:
     save; 100 for none. motion, grain: how likely the blur is movement and the noise film grain, 0..1. brightness: the
     mean luma in percent. content: what is in the picture, coarsely. limits: what cannot be brought back, in plain
     words. faces, text: None when nobody looked for them, because the mode
-    does not ask or the detector is not there.
+    does not ask or the detector is not there. maps: None for a picture too small for them.
     """
 
     megapixels: float
@@ -394,6 +438,7 @@ class Findings:
     grain: float | None = None
     brightness: float | None = None
     content: Content = "photo"
+    maps: Maps | None = None
 
     def facts(self) -> dict[str, Any]:
         """The `found` object of the JSON contract."""
@@ -422,6 +467,8 @@ class Step:
     """One network over one region, with the reason that a person reads in explain.
 
     size: (width, height) of the result of a step that enlarges. finish: what is done to the picture after the last one.
+    where: any of these (share of the strength, ramps that all count) decides the strength of a place; everywhere the
+    same when empty. percent: of the picture that gets any of it, where it is not all.
     """
 
     model: str
@@ -431,10 +478,13 @@ class Step:
     reason: str = ""
     size: tuple[int, int] | None = None
     finish: tuple[Finish, ...] = ()
+    where: tuple[tuple[float, tuple[Ramp, ...]], ...] = ()
+    percent: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a verdict and for explain."""
-        return {name: value for name, value in asdict(self).items() if value is not None and value != ()}
+        plain = asdict(replace(self, where=()))
+        return {name: value for name, value in plain.items() if value is not None and value != ()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from darkroomd._core import Measurement, measure
 from darkroomd.device import Detector, detector, looker
 from darkroomd.faces import faces
-from darkroomd.job import Box, Content, Engine, Face, Findings, Picture, Region
+from darkroomd.job import MAP_CELL, Box, Content, Engine, Face, Findings, Maps, Picture, Region
 from darkroomd.lines import lines
 from darkroomd.scratch import bands
 from darkroomd.tiles import Seen
@@ -23,7 +23,7 @@ from darkroomd.tiles import seen as seen_by_network
 
 Found = TypeVar("Found", Face, Box)
 
-CELL = 64
+CELL = MAP_CELL
 
 # noise is read where the picture is calm: this quantile of the cells, counted from the quietest
 QUIET_QUANTILE = 0.10
@@ -55,6 +55,7 @@ CALM_SIGMA = 3.0
 EVEN_BLOCKINESS = 1.5
 DRAWN_SHARE = 0.5
 SAMPLED_PIXELS = 200_000
+SLOPE_PER_NOISE = 0.89  # mean slope of even noise with sigma 1
 
 
 def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine: Engine = Engine()) -> Findings:  # noqa: B008
@@ -86,7 +87,29 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
         grain=None if told is None else told.grain,
         brightness=float(luma.mean()) / 2.55,
         content=_content(picture, found_faces or (), found_text or (), spread, paper),
+        maps=None if told is None else _maps(told, measured),
     )
+
+
+def _maps(told: Seen, measured: "Measurement | _Maps") -> Maps:
+    """The network's tiles lie far apart in a large picture: between them linearly. Detail is measured everywhere."""
+    shape = measured.edge.shape
+    rows, columns = (
+        np.interp(CELL * (np.arange(count) + 0.5), starts + told.side / 2, np.arange(len(starts)))
+        for count, starts in zip(shape, (told.tops, told.lefts), strict=True)
+    )
+    noise, blur, quality = (
+        _between(values, rows, columns) for values in (told.noise_map, told.blur_map, told.quality_map)
+    )
+    # the core takes texture for noise, the network reads channels: the luma's noise is the less of both
+    luma_noise = np.minimum(np.nan_to_num(measured.noise_sigma), noise)
+    detail = np.nan_to_num(measured.edge) - SLOPE_PER_NOISE * luma_noise
+    return Maps(noise, blur, quality, np.maximum(detail, 0).astype(np.float32))
+
+
+def _between(values: npt.NDArray[np.float32], rows: Any, columns: Any) -> npt.NDArray[np.float32]:
+    down = np.array([np.interp(rows, np.arange(len(values)), column) for column in values.T]).T
+    return np.array([np.interp(columns, np.arange(values.shape[1]), row) for row in down], np.float32)
 
 
 def _asking(network: Detector) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:

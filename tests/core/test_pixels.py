@@ -74,6 +74,24 @@ def test_black_and_white_are_mixed_by_their_light() -> None:
     assert _core.mix(black, white, mask)[..., 0].tolist() == [[0, 137, 188], [225, 255, 0], [188, 188, 188]]
 
 
+@given(st.data(), pictures(side=16), st.integers(1, 9), st.integers(0, 40))
+def test_a_coarse_mask_is_made_as_numpy_would_make_it(data: st.DataObject, a: Array, side: int, above: int) -> None:
+    b = another(a)
+    cells = data.draw(arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=4), elements=UNIT))
+    mixed, expected = _core.mix_cells(a, b, cells, side, above), reference.mix_cells(a, b, cells, side, above)
+    assert (mixed.dtype, mixed.shape) == (a.dtype, a.shape)
+    # a tenth of a millionth in the mask is this much of a 16-bit code in the dark
+    tolerance = {"u": 2.0, "f": 1e-5}[a.dtype.kind]
+    np.testing.assert_allclose(mixed.astype(float), expected.astype(float), rtol=0, atol=tolerance)
+
+
+def test_a_coarse_mask_passes_from_middle_to_middle() -> None:
+    black, white = np.zeros((3, 3, 1), np.uint8), np.full((3, 3, 1), 255, np.uint8)
+    cells = np.array([[0, 1]], np.float32)
+    assert _core.mix_cells(black, white, cells, 2)[..., 0].tolist() == [[0, 137, 225]] * 3
+    assert _core.mix_cells(black, white, cells.T.copy(), 1, above=1)[..., 0].tolist() == [[255] * 3] * 3
+
+
 @given(pictures(side=12), *[st.integers(0, 40)] * 4)
 def test_a_picture_is_mirrored_as_numpy_reflects_it(
     pixels: Array, top: int, bottom: int, left: int, right: int

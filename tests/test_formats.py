@@ -12,7 +12,7 @@ import pyvips
 import tifffile
 from PIL import Image as Pillow
 
-from darkroomd import heic, jxl, picture, raw, save
+from darkroomd import heic, jxl, original, picture, raw, save
 from darkroomd.errors import Rejected
 from darkroomd.job import Limits, Output, Picture
 from tests import pictures
@@ -22,7 +22,7 @@ SCENE = pictures.scene(96, 64)
 
 
 def opened(path: Path, limits: Limits | None = None) -> Picture:
-    descriptor = picture.opened(path)
+    descriptor = original.opened(path)
     try:
         return picture.decoded(descriptor, limits or Limits())
     finally:

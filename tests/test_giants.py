@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd import enhance, guard, look, picture, scratch
+from darkroomd import enhance, guard, look, original, picture, scratch
 from darkroomd.errors import Retryable
 from darkroomd.job import Limits, Output, Picture, Tags
 from darkroomd.save import encode
@@ -110,7 +110,7 @@ def test_a_giant_is_turned_the_right_way_up(small_room: None, tmp_path: Path, or
     image = pictures.image_of(pixels).copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     image.tiffsave(str(tmp_path / "in.tif"))
-    descriptor = picture.opened(tmp_path / "in.tif")
+    descriptor = original.opened(tmp_path / "in.tif")
     photo = picture.decoded(descriptor, Limits())
     os.close(descriptor)
     upright = image.autorot().numpy()

@@ -13,7 +13,7 @@ import pytest
 import pyvips
 from PIL import Image as Pillow
 
-from darkroomd import picture, save
+from darkroomd import original, picture, save
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Limits, Output, Picture
 from tests import pictures
@@ -22,7 +22,7 @@ DEFAULT, AS_IT_IS = Limits(), Output()
 
 
 def opened(path: Path, limits: Limits = DEFAULT) -> Picture:
-    descriptor = picture.opened(path)
+    descriptor = original.opened(path)
     try:
         return picture.decoded(descriptor, limits)
     finally:
@@ -131,12 +131,12 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
 def test_pipes_links_and_missing_files_never_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(Rejected, match="not a regular file"):
-        picture.opened(tmp_path / "pipe.jpg")
+        original.opened(tmp_path / "pipe.jpg")
     (tmp_path / "link.jpg").symlink_to("/etc/hostname")
     with pytest.raises(Retryable):
-        picture.opened(tmp_path / "link.jpg")
+        original.opened(tmp_path / "link.jpg")
     with pytest.raises(Retryable, match="cannot read the file"):
-        picture.opened(tmp_path / "missing.jpg")
+        original.opened(tmp_path / "missing.jpg")
 
 
 def tagged_jpeg(path: Path, orientation: int = 1) -> Path:
@@ -250,12 +250,13 @@ def test_no_quality_is_guessed_without_a_table() -> None:
 
 def test_what_was_written_is_checked_by_reading_it(tmp_path: Path) -> None:
     path = pictures.write_jpeg(tmp_path / "good.jpg", pictures.scene(80, 60))
-    picture.check_file(path, 80, 60)
-    with pytest.raises(Retryable, match="80×60 pixels instead of 80×61"):
-        picture.check_file(path, 80, 61)
+    with path.open("rb") as file:
+        picture.check_file(file.fileno(), 80, 60)
+        with pytest.raises(Retryable, match="80×60 pixels instead of 80×61"):
+            picture.check_file(file.fileno(), 80, 61)
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(Retryable, match="does not decode"):
-        picture.check_file(path, 80, 60)
+    with path.open("rb") as file, pytest.raises(Retryable, match="does not decode"):
+        picture.check_file(file.fileno(), 80, 60)
 
 
 def test_this_libvips_has_every_format_that_we_promise() -> None:

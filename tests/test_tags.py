@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd import exif, iptc, picture, xmp
+from darkroomd import exif, iptc, original, picture, xmp
 from darkroomd.job import Limits, Output, Picture, Tags
 from darkroomd.save import encode
 from tests import pictures
@@ -73,7 +73,7 @@ def tagged(path: Path, form: str) -> Path:
 
 
 def opened(path: Path) -> Picture:
-    descriptor = picture.opened(path)
+    descriptor = original.opened(path)
     try:
         return picture.decoded(descriptor, Limits())
     finally:

@@ -14,7 +14,8 @@ from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.models import cards, digests
-from darkroomd.picture import decoded, opened
+from darkroomd.original import opened
+from darkroomd.picture import decoded
 from darkroomd.pipeline import run
 from darkroomd.plan import SUFFIXES, mode_for, plan, recipe, target_name
 from darkroomd.save import check_size, result_format

@@ -1,11 +1,11 @@
 """What a worker may still do: the kernel's word for it, given before the first byte of a photo is decoded.
 
-Landlock: of people's files it reads those below the photo's watched folder and changes those below its output; homes,
-other disks, other people's watched folders and the ledger stay shut. seccomp: no other program, no network, no
-debugging of other processes, no mounts and namespaces. Both stay for the life of the process and of its threads. The
-systemd unit closes the service off from the machine; this closes a worker off from the service, and also holds where
-there is no such unit. By ctypes, because the bindings that are published are unfinished or need a library of the
-system's.
+Landlock: no file of people's can be opened, neither the photo (which the service hands over, open) nor its neighbours,
+results, homes, other disks, the ledger. seccomp: no other process or program, no network, no debugging of other
+processes, no mounts and namespaces. Limits: to memory, open files and the size of files. All of it stays for the life
+of the process and of its threads. The systemd unit closes the service off from the machine; this closes a worker off
+from the service, and also holds where there is no such unit. By ctypes, because the bindings that are published are
+unfinished or need a library of the system's.
 """
 
 import ctypes
@@ -28,6 +28,10 @@ from darkroomd.places import HERE, engines_folder, shipped
 PRIVATE = frozenset(("boot", "home", "lost+found", "media", "mnt", "root", "run", "srv", "tmp", "var"))
 ALSO_WRITABLE: tuple[Path, ...] = ()  # for tests whose workers report what they covered
 
+OPEN_FILES = 1024
+BYTES_PER_PIXEL = 32  # in a scratch file: twice four channels of float32
+NVIDIA = Path("/dev/nvidiactl")
+
 _PR_SET_NO_NEW_PRIVS = 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
@@ -47,7 +51,8 @@ _SCOPES = 0b11  # abstract sockets and signals beyond the worker itself
 
 # Never needed to turn one picture into another. Numbers on (x86_64, aarch64); -1: not there.
 _DENIED = {
-    "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117), "kcmp": (312, 272), "pidfd_getfd": (438, 438),
+    "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
+    "kcmp": (312, 272), "pidfd_getfd": (438, 438),
     "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "process_madvise": (440, 440),
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "unshare": (272, 97),
     "setns": (308, 268), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
@@ -64,7 +69,7 @@ _DENIED = {
     "setresuid": (117, 147), "setresgid": (119, 149), "setgroups": (116, 159),
 }  # fmt: skip
 _CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
-_NAMESPACES = 0x7E020000
+_NAMESPACES, _THREAD = 0x7E020000, 0x10000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
 _FAMILIES = (1, 16)  # AF_UNIX; AF_NETLINK, by which graphics drivers learn of devices
@@ -72,25 +77,25 @@ _FAMILIES = (1, 16)  # AF_UNIX; AF_NETLINK, by which graphics drivers learn of d
 
 @dataclass(frozen=True, slots=True)
 class Walls:
-    """Folders that a worker may read below, and those that it may also change.
-
-    disks: device and inode behind the photo's own two folders. A disk that is mounted there later is another one, and
-    only a new worker can be let into it.
-    """
+    """Folders that a worker may read below, and those that it may also change; how large a file it may write, and how
+    much memory of its own it may ask for (0: as much as it likes)."""
 
     read: frozenset[Path]
     write: frozenset[Path]
-    disks: tuple[tuple[int, int] | None, ...] = ()
+    file_bytes: int = 1 << 40
+    data_bytes: int = 0
 
 
 def walls(job: Job) -> Walls:
-    """The system, this installation, room for scratch files, and of people's folders only the two of this photo."""
-    output = job.target.parent if job.output_root is None else job.output_root
+    """The system, this installation and room for scratch files; nothing of the photo's, which is handed over."""
     read, write = _always()
     if job.engine.device.startswith("tensorrt"):
         engines_folder().mkdir(parents=True, exist_ok=True)  # beyond the walls only what is there can be let in
         write |= {engines_folder()}
-    return Walls(read | {job.root}, write | {output, *ALSO_WRITABLE}, (_disk(job.root), _disk(output)))
+    most = max(job.limits.max_megapixels * 1e6 * BYTES_PER_PIXEL, job.limits.max_file_mb * 1e6)
+    # a driver of a graphics card asks for far more than it uses
+    on_cpu = job.engine.device in ("auto", "cpu") and not NVIDIA.exists()
+    return Walls(read, write, int(most) + (64 << 20), _machine_bytes() if on_cpu else 0)
 
 
 @cache
@@ -99,16 +104,12 @@ def _always() -> tuple[frozenset[Path], frozenset[Path]]:
     python = {sys.prefix, sys.base_prefix, *sys.path, *sysconfig.get_paths().values()}
     ours = {HERE, shipped("models").resolve()}
     nvidia = Path("~/.nv").expanduser()  # where CUDA keeps what it compiled
-    scratch = {Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), nvidia}
+    scratch = {Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), nvidia, *ALSO_WRITABLE}
     return frozenset({*system, *(Path(one) for one in python if one), *ours}), frozenset(scratch)
 
 
-def _disk(folder: Path) -> tuple[int, int] | None:
-    try:
-        facts = folder.stat()
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def confined(inside: Walls) -> str:
@@ -116,12 +117,26 @@ def confined(inside: Walls) -> str:
 
     To be called while there is one thread only. A kernel without Landlock or seccomp leaves that wall out.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would be a copy of somebody's photo
+    for which, most in (
+        (resource.RLIMIT_CORE, 0),  # a core dump would be a copy of somebody's photo
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_FSIZE, inside.file_bytes),
+        # not the address space: a giant's pixels are mapped files, which the kernel takes back when it needs the memory
+        (resource.RLIMIT_DATA, inside.data_bytes or resource.RLIM_INFINITY),
+    ):
+        _limit(which, most)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return "none"
     stand = [name for name, stands in (("Landlock", _landlock(libc, inside)), ("seccomp", _seccomp(libc))) if stands]
     return " and ".join(stand) or "none"
+
+
+def _limit(which: int, most: int) -> None:
+    """Never above what holds already."""
+    hard = resource.getrlimit(which)[1]
+    most = most if hard == resource.RLIM_INFINITY else hard if most == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(which, (most, most))
 
 
 def landlock_version() -> int:
@@ -184,7 +199,7 @@ def _filter(machine: str) -> list[tuple[int, int, int, int]]:
             lines += [(equal, 0, 1, number), (answer, 0, 0, refuse | errno.EPERM)]
     # the flags of clone3 lie in memory, where a filter cannot look: without it libc takes clone
     lines += [(equal, 0, 1, _CLONE3[column]), (answer, 0, 0, refuse | errno.ENOSYS)]
-    lines += [(equal, 0, 4, _CLONE[column]), (load, 0, 0, 16), (any_bit, 0, 1, _NAMESPACES)]
+    lines += [(equal, 0, 5, _CLONE[column]), (load, 0, 0, 16), (any_bit, 1, 0, _NAMESPACES), (any_bit, 1, 0, _THREAD)]
     lines += [(answer, 0, 0, refuse | errno.EPERM), (answer, 0, 0, allow)]
     lines += [(equal, 0, 4, _SOCKET[column]), (load, 0, 0, 16)]
     lines += [(equal, 2, 0, _FAMILIES[0]), (equal, 1, 0, _FAMILIES[1]), (answer, 0, 0, refuse | errno.EPERM)]

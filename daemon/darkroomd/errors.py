@@ -1,5 +1,9 @@
 """What can go wrong, named by who must act. The class decides retry, record and exit code (docs/operations.md)."""
 
+import builtins
+import traceback
+from typing import Any
+
 # Exit codes of every command, after sysexits where they fit; 2 (wrong usage) is click's own.
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1
@@ -63,3 +67,36 @@ class Changed(Exception):
 
 class Unavailable(Exception):
     """The operator must act: a network or a provider that was asked for is not there, or is not the one on its card."""
+
+
+class Bug(Exception):
+    """Us: what nobody foresaw, with its traceback as text; its type may belong to a library that only workers load."""
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """An exception as plain values, for another process: by its meaning, and with its traceback where we must act."""
+    name = type(error).__name__
+    if isinstance(error, OSError):
+        return {"raised": "OSError", "says": [error.errno, error.strerror or str(error)]}
+    if type(error).__module__ == __name__:
+        return {"raised": name, "says": [str(error)]}
+    trace = "".join(traceback.format_exception(error))
+    if type(error).__module__ == "builtins":
+        return {"raised": name, "says": [str(error)], "trace": trace}
+    return {"raised": "Bug", "says": [trace]}
+
+
+def raised(plain: dict[str, Any]) -> Exception:
+    """The exception that was told; a Bug when nobody here knows it."""
+    name = str(plain["raised"])
+    kind: Any = globals().get(name) or getattr(builtins, name, None)
+    said = [word if isinstance(word, str | int) else str(word) for word in plain["says"]]
+    try:
+        if not issubclass(kind, Exception):
+            raise TypeError(f"{name} is no exception")
+        error: Exception = kind(*said)
+    except TypeError:
+        error = Bug(str(plain.get("trace", said)))
+    if "trace" in plain:
+        error.__cause__ = Bug(str(plain["trace"]))
+    return error

@@ -6,7 +6,7 @@ All but Picture are plain data that may cross to another process.
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Status = Literal["done", "unchanged", "refused", "failed"]
 Order = Literal["oldest", "newest", "smallest"]
@@ -486,6 +486,20 @@ class Step:
         plain = asdict(replace(self, where=()))
         return {name: value for name, value in plain.items() if value is not None and value != ()}
 
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Step":
+        """The step in plain values; KeyError, TypeError or ValueError when it is none."""
+        size = plain.get("size")
+        return cls(
+            model=_a(str, plain["model"]),
+            digest=_a(str, plain["digest"]),
+            region=_a(str, plain["region"]),
+            strength=float(plain["strength"]),
+            reason=_a(str, plain.get("reason", "")),
+            size=None if size is None else (_a(int, size[0]), _a(int, size[1])),
+            finish=tuple(_a(str, one) for one in plain.get("finish", ())),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
@@ -537,6 +551,34 @@ class Verdict:
             "device": self.device,
         }
 
+    @classmethod
+    def of(cls, job: Job, plain: dict[str, Any]) -> "Verdict":
+        """The verdict on a job that as_json() tells of, by somebody who need not be believed: KeyError, TypeError or
+        ValueError when it is not one. Which photo it is about, and that a result lies where it belongs, the job says.
+        """
+        output = None if plain["output"] is None else Path(_a(str, plain["output"]))
+        if plain["status"] not in get_args(Status) or (output is not None and output.parent != job.target.parent):
+            raise ValueError("not a verdict on this job")
+        return cls(
+            source=job.source,
+            status=plain["status"],
+            mode=job.mode.name,
+            output=output,
+            reason=None if plain["reason"] is None else _a(str, plain["reason"]),
+            found=_a(dict, plain["found"]),
+            steps=tuple(Step.of(step) for step in plain["steps"]),
+            limits=tuple(_a(str, limit) for limit in plain["limits"]),
+            guards=tuple(
+                GuardResult(_a(str, g["name"]), float(g["value"]), float(g["limit"]), bool(g["passed"]))
+                for g in plain["guards"]
+            ),
+            width=_a(int, plain["width"]),
+            height=_a(int, plain["height"]),
+            seconds={_a(str, stage): float(seconds) for stage, seconds in plain["seconds"].items()},
+            peak_rss_mb=_a(int, plain["peak_rss_mb"]),
+            device=None if plain["device"] is None else _a(str, plain["device"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -556,6 +598,30 @@ class Staged:
     size: int = 0
     repeated: bool = False
 
+    def plain(self) -> dict[str, Any]:
+        """Plain values, for who has the job: what a worker tells the service."""
+        return {
+            "verdict": self.verdict.as_json(),
+            "content": self.content,
+            "staged": self.temporary is not None,
+            "digest": self.digest,
+            "size": self.size,
+            "repeated": self.repeated,
+        }
+
+    @classmethod
+    def of(cls, job: Job, plain: dict[str, Any]) -> "Staged":
+        """What plain() tells; KeyError, TypeError or ValueError when it is not that."""
+        return cls(
+            job,
+            _a(str, plain["content"]),
+            Verdict.of(job, plain["verdict"]),
+            job.temporary if plain["staged"] else None,
+            None if plain["digest"] is None else _a(str, plain["digest"]),
+            _a(int, plain["size"]),
+            bool(plain["repeated"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -564,3 +630,10 @@ class Written:
     path: Path
     digest: str
     size: int
+
+
+def _a(kind: Any, value: Any) -> Any:
+    """The value, which is of this kind; TypeError when it is of another."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.60} is no {kind.__name__}")
+    return value

@@ -5,9 +5,7 @@ before libvips is loaded, and size limits are checked on the header, before a si
 """
 
 import os
-import stat
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")
@@ -19,7 +17,7 @@ import pyvips
 from darkroomd import exif, heic, iptc, jxl, raw
 from darkroomd.colour import is_srgb, own_image, readable, to_network
 from darkroomd.errors import Incomplete, Rejected, Retryable
-from darkroomd.job import Fingerprint, Limits, Picture, Raster, Tags
+from darkroomd.job import Limits, Picture, Raster, Tags
 from darkroomd.scratch import BAND_BYTES, bands, forget, giant, room
 
 pyvips.cache_set_max(0)  # a photo is opened once; cached operations only look like a leak
@@ -61,24 +59,6 @@ ENDS_EARLY = (
     "out of data",
     "end of file",
 )
-
-
-def opened(path: Path) -> int:
-    """A descriptor of a regular file, never of what a symlink points to. Retryable when the file is not there."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise Retryable(f"cannot read the file: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise Rejected("not a regular file")
-    return descriptor
-
-
-def fingerprint_of(descriptor: int) -> Fingerprint:
-    """What one fstat tells of an open file."""
-    facts = os.fstat(descriptor)
-    return Fingerprint(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def decoded(descriptor: int, limits: Limits) -> Picture:
@@ -143,9 +123,8 @@ def packet_of(descriptor: int) -> bytes | None:
     return bytes(image.get("xmp-data")) if "xmp-data" in image.get_fields() else None
 
 
-def check_file(path: Path, width: int, height: int) -> None:
+def check_file(descriptor: int, width: int, height: int) -> None:
     """Read every byte of a file that was just written; Retryable unless it is a picture of this size."""
-    descriptor = opened(path)  # libvips takes only names that are UTF-8
     try:
         image = _header(descriptor)
         if (image.width, image.height) != (width, height):
@@ -155,8 +134,6 @@ def check_file(path: Path, width: int, height: int) -> None:
         image.avg()
     except pyvips.Error as error:
         raise Retryable(f"what was written does not decode: {_short(error)}") from error
-    finally:
-        os.close(descriptor)
 
 
 def within(width: int, height: int, limits: Limits) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +13,13 @@ from pathlib import Path
 from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening, steps_for
 from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import Checked, guards, weakened
+from darkroomd.hands import OWN, Hands
 from darkroomd.job import Findings, Format, GuardResult, Job, Mode, Picture, Staged, Step, Twin, Verdict
 from darkroomd.look import findings
-from darkroomd.picture import check_file, decoded, fingerprint_of, opened, packet_of
+from darkroomd.original import fingerprint_of
+from darkroomd.picture import check_file, decoded, packet_of
 from darkroomd.save import check_size, encode, losses, result_format
-from darkroomd.write import discard, earlier, stage, stage_link
+from darkroomd.write import earlier, stage
 from darkroomd.xmp import made_by_us
 
 # of the change, where the checks did not pass: first half of it, then none (which for the whole would be no result)
@@ -28,19 +29,20 @@ FOUND_AGAIN = "found again: made earlier from the same photo with the same setti
 OUR_OWN = "darkroomd made this picture itself, and does not enhance it twice"
 
 
-def run(job: Job) -> Staged:
+def run(job: Job, hands: Hands = OWN) -> Staged:
     """Open, look, enhance, guard, stage: what became of the photo, and the complete file that waits to be published.
 
+    hands: what opens its files; nothing here opens a photo or a result by its name.
     Only a result that passed every guard is staged. Rejected when the file can never become a picture, Retryable
     when time may help, Unavailable when a network is missing; nothing is left behind in any of these cases.
     """
     timer = Timer()
-    descriptor = opened(job.source)
+    descriptor = hands.original(job)
     try:
         with timer("read"), os.fdopen(os.dup(descriptor), "rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         _still_the_same(job, descriptor)
-        if there := _known(job, content) or _like_its_twin(job, content, timer):
+        if there := _known(job, content, hands) or _like_its_twin(job, content, timer, hands):
             return there
         with opening(job.mode, job.engine), timer("decode"):
             picture = _decoded_twice(descriptor, job)
@@ -53,7 +55,7 @@ def run(job: Job) -> Staged:
         check_size(steps, _format(job, picture), job.limits)
         verdict = _verdict(job, picture, found, steps)
         if not steps:
-            return _left_alone(job, content, verdict, found, picture, descriptor, timer)
+            return _left_alone(job, content, verdict, found, picture, descriptor, timer, hands)
         try:
             with timer("enhance"):
                 result = enhanced(picture, steps, job.engine, found)
@@ -65,7 +67,7 @@ def run(job: Job) -> Staged:
         verdict = replace(verdict, guards=checks, width=result.width, height=result.height, reason=reason)
         if not all(check.passed for check in checks):
             return Staged(job, content, timer.on(replace(verdict, status="refused")))
-        return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps, content)))
+        return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps, content)), hands)
     finally:
         os.close(descriptor)
 
@@ -106,7 +108,14 @@ def _checked(
 
 
 def _left_alone(
-    job: Job, content: str, verdict: Verdict, found: Findings, picture: Picture, descriptor: int, timer: "Timer"
+    job: Job,
+    content: str,
+    verdict: Verdict,
+    found: Findings,
+    picture: Picture,
+    descriptor: int,
+    timer: "Timer",
+    hands: Hands,
 ) -> Staged:
     """A good photo: its bytes are copied, or nothing is written, by config.
 
@@ -123,20 +132,20 @@ def _left_alone(
     if job.output.unchanged == "skip":
         return Staged(job, content, timer.on(verdict))
     if picture.format == _format(job, picture) and job.output.metadata == "keep":
-        return _staged(job, content, verdict, timer, lambda out: _copied(descriptor, out))
-    return _staged(job, content, verdict, timer, _encoder(job, picture, None))
+        return _staged(job, content, verdict, timer, lambda out: _copied(descriptor, out), hands)
+    return _staged(job, content, verdict, timer, _encoder(job, picture, None), hands)
 
 
-def _staged(job: Job, content: str, verdict: Verdict, timer: "Timer", save: Callable[[int], None]) -> Staged:
-    assert job.temporary is not None
-    with timer("write"):
-        digest, size = stage(job, save)
+def _staged(
+    job: Job, content: str, verdict: Verdict, timer: "Timer", save: Callable[[int], None], hands: Hands
+) -> Staged:
+    def saved(out: int) -> None:
+        save(out)
         if verdict.status == "done":
-            try:
-                check_file(job.temporary, verdict.width, verdict.height)
-            except Retryable:
-                discard(job.temporary)
-                raise
+            check_file(out, verdict.width, verdict.height)
+
+    with timer("write"):
+        digest, size = stage(job, saved, place=hands.place)
     return Staged(job, content, timer.on(verdict), job.temporary, digest, size)
 
 
@@ -151,7 +160,7 @@ def _encoder(job: Job, picture: Picture, event: str | None) -> Callable[[int], N
     return lambda out: encode(picture, form, job.output, out, event, ours)
 
 
-def _known(job: Job, content: str) -> Staged | None:
+def _known(job: Job, content: str, hands: Hands) -> Staged | None:
     """The result that is there already, by the ledger or, where that was lost, by the note in the result.
 
     A good photo's copy has no note: publishing knows it by its bytes, once it is clear that the photo is good.
@@ -161,21 +170,21 @@ def _known(job: Job, content: str) -> Staged | None:
     if not job.search:
         return None
     origin = _origin(job, content)
-    found = earlier(job, lambda descriptor: (made_by_us(packet_of(descriptor)) or "").endswith(origin))
+    found = earlier(job, lambda there: (made_by_us(packet_of(there)) or "").endswith(origin), hands.taken)
     if found is None:
         return None
     verdict = Verdict(job.source, "done", job.mode.name, output=found[0], reason=FOUND_AGAIN)
     return Staged(job, content, verdict, size=found[1])
 
 
-def _like_its_twin(job: Job, content: str, timer: "Timer") -> Staged | None:
+def _like_its_twin(job: Job, content: str, timer: "Timer", hands: Hands) -> Staged | None:
     """The result that the same bytes have under another name; None where there is none as it was written."""
     for twin in job.twins:
         if twin.content != content:
             continue
         with timer("write"):
-            linked = job.output.duplicates == "link" and stage_link(job, twin.output, twin.digest, twin.size)
-            if not (linked or _copied_from(job, twin)):
+            linked = job.output.duplicates == "link" and hands.link(job, twin)
+            if not (linked or _copied_from(job, twin, hands)):
                 continue
         how = "linked" if linked else "copied"
         reason = f"the same photo as {twin.source}, whose result was {how}".encode("utf-8", "backslashreplace").decode()
@@ -184,20 +193,20 @@ def _like_its_twin(job: Job, content: str, timer: "Timer") -> Staged | None:
     return None
 
 
-def _copied_from(job: Job, twin: Twin) -> bool:
+def _copied_from(job: Job, twin: Twin, hands: Hands) -> bool:
     try:
-        descriptor = os.open(twin.output, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        descriptor = hands.twin(job, twin)
+    except (Rejected, Retryable):
         return False
     try:
-        if os.fstat(descriptor).st_size != twin.size or not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        if stage(job, lambda out: _copied(descriptor, out))[0] == twin.digest:
-            return True
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != twin.digest:  # edited since
+                return False
+        if stage(job, lambda out: _copied(descriptor, out), place=hands.place)[0] != twin.digest:
+            raise Retryable("the result of the same photo changed while it was copied")
+        return True
     finally:
         os.close(descriptor)
-    discard(job.temporary)  # edited since
-    return False
 
 
 def _origin(job: Job, content: str) -> str:

@@ -249,7 +249,7 @@ class Ledger:
         """Up to `limit` jobs that are due, the watched folders in turn and each folder's in `order`; their attempts are
         counted on the disk before anybody decodes a byte.
 
-        at_hand: folders that a worker is ready for. Another folder would need a new worker, so these keep their turn
+        at_hand: folders that a worker is ready for. Another folder may need other networks, so these keep their turn
         for STINT_SECONDS.
         """
         with self._writing() as db:

@@ -1,47 +1,36 @@
 """Where jobs run: processes of their own, so that a codec's crash costs a picture and not the service.
 
-Each worker is a pool of one process. A dead process breaks its pool for good and fails everything in it; with one
-process and one job in a pool that is exactly the guilty job, and the others never notice. `max_tasks_per_child` is not
-used: it hangs on 3.11 to 3.13 (cpython 115634).
+Each worker has one process and at most one job, so a death is that of exactly the guilty job, and the others never
+notice.
 """
 
-import ctypes
-import importlib
 import multiprocessing
 import os
 import signal
-import traceback
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from darkroomd.confine import Walls, confined
-from darkroomd.errors import OutOfMemory, Retryable
+from darkroomd.confine import Walls
 from darkroomd.job import Job, Staged
-from darkroomd.polite import step_back
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
+from darkroomd.worker import SIGNALS, Worker, call
 
 
 class WorkerDied(Exception):
     """The process ended without an answer: a crash, the kernel's memory killer, or its time was up."""
 
 
-class Bug(Exception):
-    """What nobody foresaw, with its traceback as text: its own type belongs to a library that only workers load."""
-
-
 class Workers:
     """Runs jobs, one per worker, `count` at most. To be used from one thread that lives as long as the process:
     the kernel kills a worker when the thread that started it ends.
 
-    run: "module:function" of Job -> Staged. It is imported where it runs, because numpy, libvips and the network
-    runtime belong in the workers and not in the service. walls: what a worker may do while it has this job; it goes on
-    to other jobs with the same walls only. executor: makes the pool of one; Inline runs in this process.
+    run: "module:function" of Job -> Staged, or with walls of (Job, Hands) -> Staged. It is imported where it runs,
+    because numpy, libvips and the network runtime belong in the workers and not in the service. walls: what a worker
+    may do while it has this job; it goes on to other jobs with the same walls only. executor: makes the worker; Inline
+    runs in this process.
     """
 
     def __init__(
@@ -75,7 +64,7 @@ class Workers:
         return len(self._slots)
 
     def at_hand(self) -> list[Path]:
-        """The watched folders whose photos a worker could take now without being started anew."""
+        """The watched folders whose photos the idle workers had last: their networks are open."""
         return [slot.root for slot in self._slots if slot.root is not None and not slot.busy() and not slot.broken]
 
     def submit(self, job: Job, now: float) -> "Future[Staged]":
@@ -88,7 +77,7 @@ class Workers:
                 self._let_go(idle[0])
             taken = {slot.number for slot in self._slots}
             number = next(number for number in range(len(taken) + 1) if number not in taken)
-            slot = _Slot(_process(inside, self.nice) if self._executor is None else self._executor(), number, inside)
+            slot = _Slot(Worker(inside, self.nice) if self._executor is None else self._executor(), number, inside)
             self._slots.append(slot)
         try:
             slot.root = job.root
@@ -100,6 +89,7 @@ class Workers:
 
     def tend(self, now: float) -> None:
         """Kills what is over its time, forgets the dead, and lets idle workers go, with the memory that they hold."""
+        multiprocessing.active_children()  # takes leave of those that have ended since
         for slot in list(self._slots):
             if slot.busy():
                 if now - slot.since > self.limit_seconds:
@@ -167,9 +157,9 @@ class _Slot:
     def begin(self, run: str, job: Job, now: float) -> None:
         # A worker that is still starting must not be hit by the Ctrl-C that is meant for us: it starts with the
         # signals blocked, and opens up when it has chosen to ignore them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            inner = self.pool.submit(_call, run, job)
+            inner = self.pool.submit(call, run, job)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.photos += 1
@@ -194,10 +184,8 @@ class _Slot:
         error = inner.exception()
         if isinstance(error, BrokenExecutor):
             self.broken = True
-            self.answer.set_exception(WorkerDied(self.killed or self._cause()))
+            self.answer.set_exception(WorkerDied(self.killed or str(error) or self._cause()))
         elif error is not None:
-            # it may be the walls: they know a folder that was removed and made again as the one that is gone
-            self.broken = self.inside is not None and isinstance(error, Retryable | OSError)
             self.answer.set_exception(error)
         else:
             self.answer.set_result(inner.result())
@@ -210,45 +198,5 @@ class _Slot:
         return f"the worker died ({', '.join(named) or 'no reason given'})"
 
     def _processes(self) -> list[Any]:
-        # not public before 3.14 (kill_workers), and the same since 3.2
-        return list((getattr(self.pool, "_processes", None) or {}).values())
-
-
-def _process(inside: Walls | None, nice: int) -> Executor:
-    """A pool of one. spawn, because a forked process must not use a graphics card that its parent has touched."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(os.getpid(), inside, nice))
-
-
-def _begin(parent: int, inside: Walls | None, nice: int) -> None:
-    """In the worker: die with the service, leave it to the service to decide about signals, give way to other programs,
-    and stay behind walls."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    with suppress(OSError):
-        step_back(nice)
-    if inside is not None:
-        confined(inside)
-
-
-def _call(run: str, job: Job) -> Staged:
-    """In the worker: only exceptions that the service can name without loading anything come back."""
-    if job.engine.threads:  # read once, when the core and libvips start their threads
-        for variable in ("RAYON_NUM_THREADS", "VIPS_CONCURRENCY"):
-            os.environ.setdefault(variable, str(job.engine.threads))
-    module, _, function = run.partition(":")
-    try:
-        staged: Staged = getattr(importlib.import_module(module), function)(job)
-    except MemoryError as error:
-        raise OutOfMemory(str(error) or "not enough memory") from None
-    except ImportError as error:  # a library that could not be loaded: no descriptor, no memory, a disk; not the photo
-        raise Retryable(f"a part of darkroomd cannot be loaded: {error}") from None
-    except Exception as error:
-        if type(error).__module__ in ("builtins", "darkroomd.errors"):
-            raise
-        raise Bug("".join(traceback.format_exception(error))) from None
-    return staged
+        process = getattr(self.pool, "process", None)
+        return [] if process is None else [process]

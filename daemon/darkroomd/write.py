@@ -44,40 +44,53 @@ WORDS = {
 }
 
 
-def stage(job: Job, save: Callable[[int], None], spare_bytes: int = SPARE_BYTES) -> tuple[str, int]:
-    """A complete result under job.temporary that nobody else can open: (SHA-256 of its bytes as read back, size).
+def placed(job: Job, spare_bytes: int = SPARE_BYTES) -> int:
+    """A descriptor of a new file job.temporary that nobody else can open. Missing folders of the target are made.
 
-    `save` writes the picture to the descriptor it is given. Missing folders of the target are made. What was staged
-    and the new folders are on the disk when this returns. CannotWrite, with nothing left behind, when the place has
-    less room than the original needs plus `spare_bytes`, or says no; what `save` raises goes through, except that it
-    is CannotWrite when it tells of the disk, or the disk turns out to be full (not every encoder's error tells).
+    CannotWrite when the place has less room than the original needs plus `spare_bytes`, or says no.
     """
     if job.temporary is None:
         raise ValueError("a job is staged after it was claimed: it has no temporary name yet")
     with _in_words(job.target.parent), _folder(job, make=True) as at:
         if _free_bytes(at) < job.fingerprint.size + spare_bytes:
             raise OSError(errno.ENOSPC, "less room than the original needs")
+        return _new_file(at, job.temporary.name)
+
+
+def stage(
+    job: Job,
+    save: Callable[[int], None],
+    spare_bytes: int = SPARE_BYTES,
+    place: Callable[[Job, int], int] = placed,
+) -> tuple[str, int]:
+    """A complete result in the file that `place` gives: (SHA-256 of its bytes as read back, size).
+
+    `save` writes the picture to the descriptor it is given. What was staged and new folders are on the disk when this
+    returns. CannotWrite, with nothing left behind, when the place has no room or says no; what `save` raises goes
+    through, except that it is CannotWrite when it tells of the disk, or the disk turns out to be full (not every
+    encoder's error tells).
+    """
+    with _in_words(job.target.parent):
+        descriptor = place(job, spare_bytes)
         try:
-            descriptor = _new_file(at, job.temporary.name)
-            try:
-                save(descriptor)
-                if job.output.mtime == "keep":
-                    os.utime(descriptor, ns=(job.fingerprint.mtime_ns, job.fingerprint.mtime_ns))
-                # never a second time: the kernel reports a lost page once, and the next call says all is well
-                os.fsync(descriptor)
-                return _digest(descriptor), os.fstat(descriptor).st_size
-            finally:
-                os.close(descriptor)
+            save(descriptor)
+            if job.output.mtime == "keep":
+                os.utime(descriptor, ns=(job.fingerprint.mtime_ns, job.fingerprint.mtime_ns))
+            # never a second time: the kernel reports a lost page once, and the next call says all is well
+            os.fsync(descriptor)
+            return _digest(descriptor), os.fstat(descriptor).st_size
         except BaseException as error:
             code = _disk_error(error)
-            if code is None and isinstance(error, Exception) and _free_bytes(at) < spare_bytes // 4:
+            if code is None and isinstance(error, Exception) and _free_bytes(descriptor) < spare_bytes // 4:
                 code = errno.ENOSPC
             if code is None and "write error" in str(error):  # libvips, which has lost what the system said
                 code = errno.EIO
-            _unlink(at, job.temporary.name)
+            _withdraw(job)
             if code is not None and not isinstance(error, OSError):
                 raise OSError(code, str(error)) from error
             raise
+        finally:
+            os.close(descriptor)
 
 
 def publish(job: Job, digest: str, size: int, previous: Written | None) -> Written:
@@ -139,18 +152,28 @@ def stage_link(job: Job, of: Path, digest: str, size: int) -> bool:
         return False
 
 
-def earlier(job: Job, ours: Callable[[int], bool]) -> tuple[Path, int] | None:
-    """(path, size in bytes) of the first file with a name that the result may have of which `ours`, which is given an
-    open descriptor, says that it is this very result. CannotWrite when the place does not tell."""
+def taken(job: Job) -> Iterator[tuple[Path, int]]:
+    """(path, descriptor for reading, to be closed) of each file with a name that the result may have, up to the first
+    free one. CannotWrite when the place does not tell."""
     with _in_words(job.target.parent), suppress(FileNotFoundError), _folder(job, make=False) as at:
         for name in _taken(at, job, None):
             descriptor = _regular(at, name)
             if descriptor is not None:
-                try:
-                    if ours(descriptor):
-                        return job.target.parent / name, os.fstat(descriptor).st_size
-                finally:
-                    os.close(descriptor)
+                yield job.target.parent / name, descriptor
+
+
+def earlier(
+    job: Job, ours: Callable[[int], bool], there: Callable[[Job], Iterator[tuple[Path, int]]] = taken
+) -> tuple[Path, int] | None:
+    """(path, size in bytes) of the first file with a name that the result may have of which `ours`, which is given an
+    open descriptor, says that it is this very result. CannotWrite when the place does not tell."""
+    with _in_words(job.target.parent):
+        for path, descriptor in there(job):
+            try:
+                if ours(descriptor):
+                    return path, os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
     return None
 
 
@@ -388,6 +411,13 @@ def _sync_folder(at: int) -> None:
     except OSError as error:
         if error.errno not in NO_FOLDER_SYNC:
             raise
+
+
+def _withdraw(job: Job) -> None:
+    """Take back what was placed. A worker behind its walls cannot, and the service does it for each that failed."""
+    assert job.temporary is not None
+    with suppress(OSError), _folder(job, make=False) as at:
+        _unlink(at, job.temporary.name)
 
 
 def _unlink(at: int, name: str) -> None:

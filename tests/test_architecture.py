@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "confine": "job places",
     "log": "",
     # one photo, in a worker
-    "pipeline": "enhance errors guard hands job look original picture save write xmp",
+    "pipeline": "device enhance errors guard hands job look original picture save write xmp",
     "original": "errors job",
     "picture": "colour errors exif heic iptc job jxl raw scratch",
     "heic": "errors job",

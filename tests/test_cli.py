@@ -35,7 +35,7 @@ COMMANDS = [
 
 VERDICT = [
     "source", "output", "status", "mode", "reason", "found", "steps", "limits", "guards", "width", "height",
-    "seconds", "peak_rss_mb", "device",
+    "seconds", "peak_rss_mb", "device", "open_seconds",
 ]  # fmt: skip
 EXPLANATION = [
     "source", "target", "mode", "rule", "refused", "found", "steps", "limits", "width", "height",

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from darkroomd import cli, config, errors
 from darkroomd.by_hand import Explanation
-from darkroomd.job import Findings, GuardResult, Step, Verdict
+from darkroomd.job import Findings, GuardResult, Status, Step, Verdict
 from darkroomd.models import Card
 from darkroomd.record import Entry, Ledger, State
 from darkroomd.shape import File
@@ -324,3 +324,12 @@ def test_every_make_target_that_the_docs_name_exists(page: Path) -> None:
         word for block in fenced(page, "sh", "console") for word in re.findall(r"^(?:\$ )?make ([\w./-]+)", block, re.M)
     ]
     assert [name for name in named if name not in targets] == []
+
+
+def test_dashboard_and_alerts_ask_for_events_states_and_stages_that_there_are() -> None:
+    text = (ROOT / "config/grafana-dashboard.json").read_text() + OPERATIONS.read_text().split("## Figures")[1]
+    real = {"event": set(logged()), "state": set(get_args(State)), "status": set(get_args(Status))}
+    asked = re.findall(r'\b(event|state|status)=~?\\?"([^"\\]+)', text)
+    assert {label for label, _ in asked} >= {"event", "state"}
+    for label, words in asked:
+        assert set(words.split("|")) <= real[label], (label, words)

@@ -70,7 +70,15 @@ def figure(text: str, name: str) -> float:
 def test_what_happened_is_counted(where: str, meters: Meters) -> None:
     guards = (GuardResult("colour", 9, 2, False), GuardResult("area", 1, 2, True))
     meters.verdict(
-        Verdict(Path(SECRET), "done", "auto", width=2000, height=1500, seconds={"decode": 0.2, "enhance": 2.5})
+        Verdict(
+            Path(SECRET),
+            "done",
+            "auto",
+            width=2000,
+            height=1500,
+            seconds={"decode": 0.2, "enhance": 2.5},
+            open_seconds=(0.5, 0.25),
+        )
     )
     meters.verdict(Verdict(Path(SECRET), "refused", "auto", reason=f"not a photo: {SECRET}"))
     meters.verdict(
@@ -86,6 +94,8 @@ def test_what_happened_is_counted(where: str, meters: Meters) -> None:
     assert 'guard="area"' not in text
     assert figure(text, "darkroomd_megapixels_total") == 3
     assert figure(text, 'darkroomd_stage_seconds_sum{stage="enhance"}') == 2.5
+    assert figure(text, "darkroomd_open_seconds_sum") == 0.75
+    assert figure(text, "darkroomd_open_seconds_count") == 2
     assert figure(text, 'darkroomd_events_total{event="photo.worker_died"}') == 1
     assert SECRET not in text
 

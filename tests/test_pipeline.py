@@ -89,6 +89,16 @@ def test_the_real_network_takes_most_of_the_noise_away(tmp_path: Path, out: Path
     assert answer.verdict.peak_rss_mb > 10
 
 
+def test_only_a_photo_that_opens_networks_tells_how_long_that_took(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, same=networks.identity())
+    job = make_job(pictures.write_png(tmp_path / "a.png", pictures.scene(24, 16)), out / "a.png", SAME)
+    first, second = (pipeline.run(job).verdict.open_seconds for _ in range(2))
+    assert sum(first) > 0
+    assert second == ()
+
+
 def test_a_good_photo_is_copied_byte_for_byte(tmp_path: Path, out: Path, auto: Mode) -> None:
     clean = pictures.read(pictures.free_picture("coffee.png"))[:256, :256, :3]
     photo = pictures.write_jpeg(tmp_path / "a.jpg", clean, 95)

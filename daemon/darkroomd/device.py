@@ -48,6 +48,7 @@ SHORTAGE = re.compile(
 )
 
 _SAYING = threading.Lock()
+_opened_seconds: list[float] = []
 
 # A tile of TensorRT is padded to one of these sides: it builds an engine, in minutes, for every shape that it meets.
 ENGINE_SIDES = (256, 512, 1024, 1536, 2048)
@@ -292,6 +293,13 @@ def detector(name: str, engine: Engine) -> Detector | None:
     return Detector(card, engine.threads) if (shipped_folder() / card.file).exists() else None
 
 
+def opened_seconds() -> list[float]:
+    """How long each session took that this process opened since it was last asked, in their order."""
+    told = [*_opened_seconds]
+    del _opened_seconds[: len(told)]
+    return told
+
+
 def _session(content: bytes, device: Device, threads: int, engines: str | None = None) -> Any:
     """A session that computes on this device, or Unavailable. engines: names the folder of TensorRT's engines."""
     onnxruntime = _onnxruntime()
@@ -308,8 +316,10 @@ def _session(content: bytes, device: Device, threads: int, engines: str | None =
             options.add_provider_for_devices(_openvino_devices(onnxruntime), {})
         else:
             providers = [*_provider(onnxruntime, device, engines)]
+        began = time.perf_counter()
         with _said(device) as said:
             session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
+        _opened_seconds.append(time.perf_counter() - began)
     except Unavailable:
         raise
     except Exception as error:

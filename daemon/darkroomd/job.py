@@ -529,6 +529,7 @@ class Verdict:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_rss_mb: int = 0
     device: str | None = None
+    open_seconds: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values in the order of the contract."""
@@ -549,6 +550,7 @@ class Verdict:
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "peak_rss_mb": self.peak_rss_mb,
             "device": self.device,
+            "open_seconds": [round(value, 3) for value in self.open_seconds],
         }
 
     @classmethod
@@ -577,6 +579,7 @@ class Verdict:
             seconds={_a(str, stage): float(seconds) for stage, seconds in plain["seconds"].items()},
             peak_rss_mb=_a(int, plain["peak_rss_mb"]),
             device=None if plain["device"] is None else _a(str, plain["device"]),
+            open_seconds=tuple(float(seconds) for seconds in plain["open_seconds"]),
         )
 
 

@@ -68,6 +68,9 @@ class Meters:
             buckets=BUCKETS_SECONDS,
             registry=self.registry,
         )
+        self._open = Histogram(
+            "darkroomd_open_seconds", "Time to open a network", buckets=BUCKETS_SECONDS, registry=self.registry
+        )
         Info("darkroomd_build", "Version", registry=self.registry).info({"version": version("darkroomd")})
 
     def event(self, name: str) -> None:
@@ -84,6 +87,8 @@ class Meters:
                 self._guards.labels(guard.name).inc()
         for stage, seconds in verdict.seconds.items():
             self._seconds.labels(stage).observe(seconds)
+        for seconds in verdict.open_seconds:
+            self._open.observe(seconds)
         if verdict.status in ("done", "unchanged"):
             self._megapixels.inc((verdict.width or 0) * (verdict.height or 0) / 1e6)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from darkroomd.device import opened_seconds
 from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening, steps_for
 from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import Checked, guards, weakened
@@ -262,7 +263,8 @@ class Timer:
 
     def on(self, verdict: Verdict) -> Verdict:
         """The verdict with its times and this process's peak memory so far."""
-        return replace(verdict, seconds=dict(self._seconds), peak_rss_mb=_peak_rss_mb())
+        opened = tuple(opened_seconds())
+        return replace(verdict, seconds=dict(self._seconds), open_seconds=opened, peak_rss_mb=_peak_rss_mb())
 
 
 def _peak_rss_mb() -> int:

@@ -6,13 +6,15 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from darkroomd import config, confine
 from darkroomd.confine import Walls, walls
-from darkroomd.job import Job, Mode, Output
+from darkroomd.job import Job, Mode, Output, Twin
 from darkroomd.places import engines_folder
 from darkroomd.workers import WorkerDied, Workers
 from tests import pictures
@@ -96,6 +98,24 @@ def test_every_format_goes_through(photo: Path) -> None:
             result = staged.temporary.rename(photo.parent / f"b.{ending}")
             again = make_job(result, again.target, general)
             assert workers.submit(again, 0.0).result(120).verdict.status in ("done", "unchanged")
+    finally:
+        workers.stop()
+
+
+@needs_landlock
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_the_result_of_the_same_photo_is_taken_behind_walls_too(how: Literal["copy", "link"], photo: Path) -> None:
+    there = photo.parent.parent / "out/result.jpg"
+    twin = Twin(
+        photo, "done", sha256(photo.read_bytes()).hexdigest(), there, sha256(there.read_bytes()).hexdigest(), 13
+    )
+    workers = Workers(1, "darkroomd.pipeline:run", walls=within)
+    job = replace(job_of(photo, config.builtin_modes()["general"], output=Output(duplicates=how)), twins=(twin,))
+    try:
+        staged = workers.submit(job, 0.0).result(60)
+        assert staged.temporary is not None
+        assert staged.temporary.read_bytes() == b"another photo"
+        assert staged.temporary.samefile(there) == (how == "link")
     finally:
         workers.stop()
 

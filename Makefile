@@ -82,8 +82,8 @@ wheel: .venv-wheel/.ready $(VENV)/.ready
 
 # a page for every command, and the shells' completions, for packages
 man: $(VENV)/.ready-dev
-	mkdir -p dist/man dist/completions
-	$(BIN)/click-man darkroomd --target dist/man
+	mkdir -p dist/completions
+	$(BIN)/darkroomd man --into dist/man
 	$(BIN)/darkroomd completion bash > dist/completions/darkroomd
 	$(BIN)/darkroomd completion zsh > dist/completions/_darkroomd
 	$(BIN)/darkroomd completion fish > dist/completions/darkroomd.fish

@@ -23,14 +23,15 @@ STAGES = ("picture", "look", "enhance", "guard", "save", "write")
 MAY_IMPORT = {
     # what a person starts
     "__main__": "cli",
-    "cli": "by_hand config confine device doctor errors fetch install job log metrics models places record say service"
-    " shape status workers",
+    "cli": "by_hand config confine device doctor errors fetch install job log manual metrics models places record say"
+    " service shape status workers",
     "by_hand": "config device enhance errors job look models original picture pipeline plan save settle watch write",
     "doctor": "_core config confine device errors job models picture watch",
     "install": "config errors places",
     "status": "config record",
     "metrics": "config errors job record systemd",
     "say": "job log",
+    "manual": "",
     # the service's own process, which stays small
     "service": "config device errors job plan polite record settle systemd watch why workers write",
     "why": "job",

@@ -1,5 +1,6 @@
 """Manners at a terminal and in a shell: completion, man pages, settings that say where they come from."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from darkroomd import config, shape
 from darkroomd.config import Moved
+from tests import pictures
 from tests.command import typed
 
 ROOT = Path(__file__).parent.parent
@@ -136,6 +138,29 @@ def test_check_says_what_around_a_good_config_is_wrong(written: Path, at_home: P
     assert typed("check").exit_code == 78  # which is a fault of the config
 
 
+def test_check_is_as_loud_as_it_is_told_to_be(written: Path) -> None:
+    assert typed("check", "-q").output == ""
+    assert len(typed("check").output.splitlines()) == 1
+    assert len(typed("check", "-v").stdout.splitlines()) > 3
+    written.write_text("folders: 7\n")
+    assert typed("check", "-q").stderr != ""
+
+
+def test_enhance_is_as_loud_as_it_is_told_to_be(at_home: Path) -> None:
+    pictures.write_jpeg(at_home / "a.jpg", pictures.with_noise(pictures.scene(48, 32), 14))
+    (at_home / "b.jpg").write_text("no photo")
+    ways = {
+        way: typed("enhance", "a.jpg", "b.jpg", "-o", "out/", *way.split()).stdout for way in ("-q", "-v", "-q --json")
+    }
+    assert ways["-q"].splitlines() == [line for line in ways["-v"].splitlines() if line.startswith("b.jpg")]
+    assert {line.split()[0] for line in ways["-v"].splitlines() if line.startswith("  ")} >= {
+        "found",
+        "checked",
+        "took",
+    }
+    assert [json.loads(line)["status"] for line in ways["-q --json"].splitlines()] == ["refused"]
+
+
 def test_too_many_folders_for_inotify_are_told_with_the_number_to_set(
     written: Path, at_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,15 +206,16 @@ def test_bash_completes_a_command(tmp_path: Path) -> None:
 
 
 def test_every_command_has_a_man_page_that_man_can_read(tmp_path: Path) -> None:
-    subprocess.run(
-        [Path(sys.prefix) / "bin/click-man", "darkroomd", "--target", tmp_path], capture_output=True, check=True
-    )
-    pages = {page.name for page in tmp_path.glob("*.1")}
+    assert typed("man", "--into", tmp_path / "man1").exit_code == 0
+    pages = {page.name for page in (tmp_path / "man1").glob("*.1")}
     assert {"darkroomd.1", "darkroomd-run.1", "darkroomd-config-show.1", "darkroomd-install-service.1"} <= pages
+    assert typed("man", "config", "show").stdout == (tmp_path / "man1/darkroomd-config-show.1").read_text()
+    assert typed("man", "sharpen").exit_code == 2
+    assert typed("man", "--into", "/proc/none").exit_code == 73
     if shutil.which("man") is None:
         pytest.skip("man is not on this machine")
     told = subprocess.run(
-        ["man", "--warnings", "--local-file", tmp_path / "darkroomd-check.1"],
+        ["man", "--warnings", "--local-file", tmp_path / "man1/darkroomd-check.1"],
         capture_output=True, text=True, env=os.environ | {"MANPAGER": "cat", "MANWIDTH": "80"}, check=True,
     )  # fmt: skip
     assert "--config-only" in told.stdout

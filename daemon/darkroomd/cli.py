@@ -187,6 +187,10 @@ def _known_device(_context: click.Context, _option: click.Parameter, value: str 
 @click.option("--scale", type=click.FloatRange(1, 4, min_open=True), help="How many times as wide, 2 or 4 or between.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
 @click.option("--device", callback=_known_device, help="What computes: auto, cpu, cuda, cuda:1, tensorrt or openvino.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Below each photo also what was found, checked, and how long it took."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Tell only of photos that were refused or failed.")
 @json_option
 def enhance(
     inputs: tuple[Path, ...],
@@ -195,11 +199,13 @@ def enhance(
     scale: float | None,
     strength: float | None,
     device: str | None,
+    verbose: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Enhance photos, or folders of photos. No config needed."""
     with exit_codes():
-        sys.exit(_enhance(inputs, output, mode, scale, strength, device, as_json))
+        sys.exit(_enhance(inputs, output, mode, scale, strength, device, _told(verbose, quiet, as_json)))
 
 
 def _enhance(
@@ -209,13 +215,12 @@ def _enhance(
     scale: float | None,
     strength: float | None,
     device: str | None,
-    as_json: bool,
+    tell: Callable[[Any], None],
 ) -> int:
     from dataclasses import replace
 
     from darkroomd import by_hand, config
     from darkroomd.job import FORMAT_OF, Verdict
-    from darkroomd.say import verdict_line
 
     settings = config.defaults()
     if device is not None:
@@ -243,9 +248,23 @@ def _enhance(
                     raise
                 verdict = Verdict(source, "failed", chosen.name, reason=str(error))
             failed |= verdict.status in ("failed", "refused")
-            click.echo(json.dumps(verdict.as_json()) if as_json else verdict_line(verdict))
+            tell(verdict)
             advance()
     return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _told(verbose: bool, quiet: bool, as_json: bool) -> Callable[[Any], None]:
+    """What says what became of a photo, on stdout."""
+    from darkroomd.say import verdict_line, verdict_lines
+
+    def tell(verdict: Any) -> None:
+        if quiet and verdict.status not in ("failed", "refused"):
+            return
+        lines = [json.dumps(verdict.as_json())] if as_json else [verdict_line(verdict)]
+        for line in [*lines, *(verdict_lines(verdict) if verbose and not as_json else ())]:
+            click.echo(line)
+
+    return tell
 
 
 def _chosen(modes: Mapping[str, Any], name: str, scale: float | None, strength: float | None) -> Any:
@@ -313,7 +332,9 @@ def explain(inputs: tuple[Path, ...], config_path: Path | None, as_json: bool) -
 @main.command()
 @config_option
 @click.option("--config-only", is_flag=True, help="Look at the config alone, not at folders, disks and networks.")
-def check(config_path: Path | None, config_only: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Also what is as it should be.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing, when all is well.")
+def check(config_path: Path | None, config_only: bool, verbose: bool, quiet: bool) -> None:
     """Every fault of the config as file:line:column: key: message, and what else would keep the service from working.
 
     Exit code 78 on a fault of the config, 69 without its device, 1 when something around it is not as it should be.
@@ -327,15 +348,17 @@ def check(config_path: Path | None, config_only: bool) -> None:
     for warning in loaded.warnings:
         click.echo(warning, err=True)
     folders = f"{len(loaded.folders)} watched folder{'s' * (len(loaded.folders) != 1)}"
-    click.echo(f"{path}: good; {folders}, device {first}")
+    if not quiet:
+        click.echo(f"{path}: good; {folders}, device {first}")
     if config_only:
         return
     from darkroomd.doctor import around
 
-    bad = [fact for fact in around(loaded, places.state_folder()) if not fact.good]
-    for fact in bad:
-        click.echo(f"{fact.name}: {fact.value}", err=True)
-    sys.exit(EXIT_SOME_FAILED if bad else EXIT_DONE)
+    facts = [*around(loaded, places.state_folder())]
+    for fact in facts:
+        if verbose or not fact.good:
+            click.echo(f"{fact.name}: {fact.value}", err=not fact.good)
+    sys.exit(EXIT_DONE if all(fact.good for fact in facts) else EXIT_SOME_FAILED)
 
 
 @main.group("config")
@@ -374,6 +397,51 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None
     click.echo(made(main, {}, "darkroomd", "_DARKROOMD_COMPLETE").source())
+
+
+@main.command()
+@click.argument("command", nargs=-1)
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Every page, as files.")
+def man(command: tuple[str, ...], into: Path | None) -> None:
+    """The man page of a command, or of darkroomd itself; with --into, all pages into a folder that man reads."""
+    from importlib.metadata import version
+
+    from darkroomd import manual
+
+    pages = {page.path: manual.written(page, version("darkroomd")) for page in _pages(main, "darkroomd")}
+    path = " ".join(("darkroomd", *command))
+    if path not in pages:
+        raise click.BadParameter(f"there is no command {path}")
+    if into is None:
+        click.echo(pages[path], nl=False)
+        return
+    with exit_codes():
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            for name, text in pages.items():
+                (into / f"{name.replace(' ', '-')}.1").write_text(text)
+        except OSError as error:
+            raise CannotWrite(f"{into}: {error.strerror}") from error
+    click.echo(f"{len(pages)} pages in {into}")
+
+
+def _pages(command: click.Command, path: str, above: click.Context | None = None) -> Iterator[Any]:
+    """What the man pages of a command and of all below it say."""
+    from darkroomd.manual import Page
+
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=above, **command.context_settings)
+    inner = command.commands if isinstance(command, click.Group) else {}
+    records = (one.get_help_record(context) for one in command.get_params(context))
+    yield Page(
+        path,
+        command.get_short_help_str(200).rstrip("."),
+        " ".join((command.help or "").split()),
+        tuple(command.collect_usage_pieces(context)),
+        tuple(record for record in records if record is not None),
+        tuple((f"{path} {name}", one.get_short_help_str(200)) for name, one in inner.items()),
+    )
+    for name, one in inner.items():
+        yield from _pages(one, f"{path} {name}", context)
 
 
 @main.command()

@@ -20,6 +20,21 @@ def verdict_line(verdict: Verdict) -> str:
     return f"{name}  {verdict.status}{reason}"
 
 
+def verdict_lines(verdict: Verdict) -> Iterator[str]:
+    """What --verbose adds to the line, of what there is: measured, done, checked, and the time of each stage."""
+    rows = (
+        ("found", (f"{name.replace('_', ' ')} {value}" for name, value in verdict.found.items() if value is not None)),
+        ("did", (f"{s.model} at {s.strength:g} over {s.region}: {s.reason}" for s in verdict.steps)),
+        ("limit", verdict.limits),
+        ("checked", (f"{g.name} {g.value:.2g} of {g.limit:g}{'' if g.passed else ' (no)'}" for g in verdict.guards)),
+        ("took", (f"{stage} {seconds:.2f} s" for stage, seconds in verdict.seconds.items())),
+        ("memory", (f"{verdict.peak_rss_mb} MB at most",) if verdict.peak_rss_mb else ()),
+    )
+    for name, words in rows:
+        if line := ", ".join(words):
+            yield f"  {name:<9} {printable(line)}"
+
+
 def found_words(verdict: Verdict) -> str:
     """`12.2 megapixels, noise 14.2, blur 0.8 px, JPEG 55`: only what was measured."""
     found = verdict.found

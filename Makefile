@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench peers quality sheets torture soak pictures train wheel witnesses readers clean
+.PHONY: run test lint format bench peers giants quality sheets torture soak pictures train wheel witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -43,6 +43,10 @@ bench: $(VENV)/.ready-dev
 # What people use instead, on this machine; the peers live in an environment of their own.
 peers: $(VENV)/.ready-dev .venv-peers/.ready
 	$(BIN)/python -m benchmarks.peers
+
+# how much memory pictures of 100 and 400 megapixels take; needs 5 GB below TMPDIR
+giants: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.giants
 
 quality: $(VENV)/.ready-quality readers
 	$(BIN)/darkroomd models fetch

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd import enhance, guard, look, original, picture, scratch
+from darkroomd import enhance, grain, guard, look, original, picture, scratch, tone
+from darkroomd._core import resize
 from darkroomd.errors import Retryable
 from darkroomd.job import Limits, Output, Picture, Tags
 from darkroomd.save import encode
 from tests import pictures
 from tests.command import environment
 
-# in a process of its own, whose memory is its own: enhance PATH with a network that changes nothing, tell peak and area
+# in a process of its own, whose memory is its own: enhance a file with a network that changes nothing, tell the peak
 ONE_PHOTO = """
 import sys
 from pathlib import Path
@@ -29,9 +30,11 @@ from darkroomd.job import Mode, Treatment
 scratch.LARGE_BYTES = guard.BANDED_BYTES = int(sys.argv[3])
 scratch.BAND_BYTES = picture.BAND_BYTES = 8 << 20
 home, name = Path(sys.argv[1]), sys.argv[2]
-networks.shipped(home / "models", pytest.MonkeyPatch(), same=networks.identity())
+large = networks.enlarge(2), {"scale": 2}
+networks.shipped(home / "models", pytest.MonkeyPatch(), same=networks.identity(), large=large)
 (home / "out").mkdir(exist_ok=True)
-answer = pipeline.run(make_job(home / name, home / "out" / name, Mode("same", (Treatment("same"),))))
+mode = Mode(sys.argv[4], (Treatment(sys.argv[4]),), scale=2 if sys.argv[4] == "large" else None)
+answer = pipeline.run(make_job(home / name, home / "out" / name, mode))
 assert answer.verdict.status == "done", answer.verdict
 answer.temporary.rename(home / "out" / name)
 print(answer.verdict.peak_rss_mb)
@@ -52,13 +55,13 @@ def small_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
-def peak_mb(home: Path, name: str, large_bytes: int) -> int:
+def peak_mb(home: Path, name: str, large_bytes: int, mode: str = "same") -> int:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_MB << 20, MEMORY_LIMIT_MB << 20))
 
     environ = environment(home) | {"TMPDIR": str(home)}
     environ["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent.parent)
-    command = [sys.executable, "-c", ONE_PHOTO, str(home), name, str(large_bytes)]
+    command = [sys.executable, "-c", ONE_PHOTO, str(home), name, str(large_bytes), mode]
     answer = subprocess.run(command, env=environ, preexec_fn=limit, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr[-2000:]
     return int(answer.stdout)
@@ -76,6 +79,19 @@ def test_a_giant_comes_back_bit_for_bit_through_less_memory_than_it_has_pixels(t
     )
     assert (before - after).abs().max() == 0
     assert sorted(os.listdir(tmp_path)) == ["giant.tif", "models", "out", "small.png"]  # noqa: PTH208
+
+
+def test_a_giant_is_enlarged_in_less_memory_than_its_result_has_pixels(tmp_path: Path) -> None:
+    width, height = WIDTH // 2, HEIGHT // 2
+    ramp = pyvips.Image.xyz(width, height)
+    image = (ramp[0].bandjoin([ramp[1], ramp[0] + ramp[1], ramp[0]]) % 256).cast("uchar").copy(interpretation="srgb")
+    image.tiffsave(str(tmp_path / "giant.tif"))
+    empty = pictures.write_png(tmp_path / "small.png", np.zeros((8, 8, 3), np.uint8))
+    resting_mb = peak_mb(tmp_path, empty.name, 1 << 40)
+    peak = peak_mb(tmp_path, "giant.tif", 4 << 20, "large")
+    assert peak < resting_mb + (4 * width * height * 4 >> 20)  # without bands: three times that
+    result = pyvips.Image.new_from_file(str(tmp_path / "out/giant.tif"), access="sequential")
+    assert (result.width, result.height, result.bands) == (2 * width, 2 * height, 4)
 
 
 def test_a_giant_is_looked_at_guarded_and_mixed_as_any_picture_is(small_room: None) -> None:
@@ -101,6 +117,11 @@ def test_a_giant_is_looked_at_guarded_and_mixed_as_any_picture_is(small_room: No
     halved = scratch.by_bands(lambda a, b: enhance._mixed(0.5, a, b), giant, 255 - pixels)
     np.testing.assert_array_equal(halved, enhance._mixed(0.5, pixels, 255 - pixels))
     assert plain.megapixels < 0.001
+    for size in ((100, 256), (90, 255), (400, 1000)):
+        np.testing.assert_array_equal(scratch.resized(giant, *size), resize(pixels, *size))
+    np.testing.assert_array_equal(scratch.sampled(giant, 7, 3), pixels[::7, ::3])
+    np.testing.assert_array_equal(tone.full_range(giant), tone.full_range(pixels.copy()))
+    assert grain.grained(giant, 12).std() > giant.std()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

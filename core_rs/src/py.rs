@@ -1,5 +1,6 @@
 //! The Python module: borrows numpy arrays, releases the interpreter, moves results out. `_core.pyi` is its reference.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use half::f16;
@@ -536,12 +537,23 @@ fn mirrored_picture<'py, T: Decode + Element>(
 }
 
 #[pyfunction]
-fn resize<'py>(py: Python<'py>, pixels: &Bound<'py, PyAny>, width: i64, height: i64) -> PyResult<Bound<'py, PyAny>> {
+#[pyo3(signature = (pixels, width, height, rows=None))]
+fn resize<'py>(
+    py: Python<'py>,
+    pixels: &Bound<'py, PyAny>,
+    width: i64,
+    height: i64,
+    rows: Option<(i64, i64)>,
+) -> PyResult<Bound<'py, PyAny>> {
     let size = Size { width: count("width", width)?, height: count("height", height)? };
+    let rows = match rows {
+        Some((top, bottom)) => count("rows", top)?..count("rows", bottom)?,
+        None => 0..size.height,
+    };
     match Pixels::new("pixels", pixels)? {
-        Pixels::U8(array) => resized_picture(py, &array, size),
-        Pixels::U16(array) => resized_picture(py, &array, size),
-        Pixels::F32(array) => resized_picture(py, &array, size),
+        Pixels::U8(array) => resized_picture(py, &array, size, rows),
+        Pixels::U16(array) => resized_picture(py, &array, size, rows),
+        Pixels::F32(array) => resized_picture(py, &array, size, rows),
     }
 }
 
@@ -549,10 +561,12 @@ fn resized_picture<'py, T: Decode + Element>(
     py: Python<'py>,
     array: &PyReadonlyArray3<'py, T>,
     size: Size,
+    rows: Range<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let picture = picture("pixels", array)?;
-    let resized = py.detach(|| crate::resize::resize(picture, size))?;
-    Ok(to_numpy(py, resized, [size.height, size.width, picture.channels()])?.into_any())
+    let count = rows.len();
+    let resized = py.detach(|| crate::resize::resize_rows(picture, size, rows))?;
+    Ok(to_numpy(py, resized, [count, size.width, picture.channels()])?.into_any())
 }
 
 #[pyclass(name = "Measurement", module = "darkroomd._core", frozen)]

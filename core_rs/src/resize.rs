@@ -3,6 +3,8 @@
 //! It works on code values, as the pictures were reduced that networks learn from; in linear light the dark side of every
 //! edge would ring more than the bright one.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, zeros};
@@ -50,20 +52,33 @@ fn taps(from: usize, to: usize) -> Vec<Taps> {
 ///
 /// `Number` when a side of `size` is 0, `OutOfMemory`.
 pub fn resize<T: Sample>(picture: Picture<'_, T>, size: Size) -> Result<Vec<T>, Error> {
+    resize_rows(picture, size, 0..size.height)
+}
+
+/// Those rows of the picture at `size`: of a picture that is too large for memory, band by band.
+///
+/// # Errors
+///
+/// As `resize`; `Number` when `rows` end before they begin, or below the picture.
+pub fn resize_rows<T: Sample>(picture: Picture<'_, T>, size: Size, rows: Range<usize>) -> Result<Vec<T>, Error> {
     for (name, given) in [("width", size.width), ("height", size.height)] {
         if given == 0 {
             return Err(Error::Number { name, given: given.to_string(), wanted: "1 or more" });
         }
     }
+    if rows.start > rows.end || rows.end > size.height {
+        let given = format!("{} to {}", rows.start, rows.end);
+        return Err(Error::Number { name: "rows", given, wanted: "rows of the result" });
+    }
     let [height, width, channels] = picture.shape();
     let row_length = size.width.checked_mul(channels);
-    let mut resized = zeros(row_length.and_then(|length| length.checked_mul(size.height)))?;
+    let mut resized = zeros(row_length.and_then(|length| length.checked_mul(rows.len())))?;
     let row_length = size.width * channels;
     let (down, across) = (taps(height, size.height), taps(width, size.width));
-    resized.par_chunks_mut(ROWS_PER_TASK * row_length).enumerate().for_each(|(task, rows)| {
+    resized.par_chunks_mut(ROWS_PER_TASK * row_length).enumerate().for_each(|(task, chunk)| {
         let mut blended = vec![0.0f32; width * channels];
-        for (y, row) in rows.chunks_exact_mut(row_length).enumerate() {
-            let taps = &down[task * ROWS_PER_TASK + y];
+        for (y, row) in chunk.chunks_exact_mut(row_length).enumerate() {
+            let taps = &down[rows.start + task * ROWS_PER_TASK + y];
             blended.fill(0.0);
             for (n, &weight) in taps.weights.iter().enumerate() {
                 for (sum, &sample) in blended.iter_mut().zip(picture.row(taps.first + n)) {
@@ -119,7 +134,27 @@ mod tests {
         assert_eq!(refusal.to_string(), "width: wanted 1 or more, got 0");
     }
 
+    #[test]
+    fn rows_that_the_result_has_not_are_refused() {
+        let picture = Picture::new("pixels", &[0u8; 9], THREE, 1).unwrap();
+        let refusal = resize_rows(picture, THREE, 2..4).unwrap_err();
+        assert_eq!(refusal.to_string(), "rows: wanted rows of the result, got 2 to 4");
+    }
+
     proptest! {
+        #[test]
+        fn bands_of_rows_are_the_rows_of_the_whole(
+            width in 1usize..20, height in 1usize..40, to_width in 1usize..40, to_height in 1usize..80, step in 1usize..30,
+        ) {
+            let pixels: Vec<u8> = (0..width * height).map(|n| (n * 37 % 256) as u8).collect();
+            let picture = Picture::new("pixels", &pixels, Size { width, height }, 1).unwrap();
+            let size = Size { width: to_width, height: to_height };
+            let bands = (0..to_height).step_by(step);
+            let joined: Vec<u8> =
+                bands.flat_map(|top| resize_rows(picture, size, top..to_height.min(top + step)).unwrap()).collect();
+            prop_assert_eq!(joined, resize(picture, size).unwrap());
+        }
+
         #[test]
         fn a_flat_picture_stays_flat_at_every_size(
             width in 1usize..20, height in 1usize..20, to_width in 1usize..40, to_height in 1usize..40, code in any::<u8>(),

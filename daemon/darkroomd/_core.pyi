@@ -166,12 +166,13 @@ def rgb_from_luma_chroma(ycc: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
 def mirrored(pixels: _Pixels, top: int, bottom: int, left: int, right: int) -> npt.NDArray[Any]:
     """Pad by reflection without repeating the edge (numpy's mode "reflect"), for any padding and any size from 1×1."""
 
-def resize(pixels: _Pixels, width: int, height: int) -> npt.NDArray[Any]:
+def resize(pixels: _Pixels, width: int, height: int, rows: tuple[int, int] | None = None) -> npt.NDArray[Any]:
     """The picture at another size, of the same dtype, by Lanczos' kernel with three lobes on code values.
 
     Pixel n of the result lies at (n + ½) · old / new − ½; reduced, the kernel grows with the step, so that every pixel
-    counts. Weights add up to 1, at the borders over what lies in the picture. Floats are clipped to 0..1. ValueError
-    when a side is 0.
+    counts. Weights add up to 1, at the borders over what lies in the picture. Floats are clipped to 0..1. rows: only
+    those from the first to before the second, bit for bit as in the whole. ValueError when a side is 0, or when the
+    result has no such rows.
     """
 
 @final

@@ -19,7 +19,7 @@ from darkroomd.job import Engine, Findings, Finish, Maps, Mode, Picture, Ramp, R
 from darkroomd.models import HOW_TO_FETCH, Card, card
 from darkroomd.need import blended, needed, strengths
 from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
-from darkroomd.scratch import by_bands, forget, room
+from darkroomd.scratch import by_bands, forget, resized, room
 from darkroomd.tone import full_range
 
 # what a process holds besides one tile's activations: interpreter, libraries, networks (measured on 8-bit JPEGs)
@@ -219,6 +219,7 @@ def _laid_over(before: Any, now: Any, patches: list[Patch], net: Network, streng
         if strength != 1:
             answer = mix(original, answer, strength)
         result[rows, columns] = mix(beneath, answer, patch.mask)
+        forget(before, result)
     return result
 
 
@@ -248,17 +249,17 @@ def _mixed(strength: float, a: Any, b: Any) -> Any:
 def _enlarged(picture: Picture, large: Any, strength: float, size: tuple[int, int]) -> Picture:
     """At exactly `size`, from the network's answer at its own factor; what strength leaves is the picture resized."""
     if (large.shape[1], large.shape[0]) != size:
-        large = resize(large, *size)
+        large = resized(large, *size)
     if strength != 1:
-        large = mix(resize(picture.pixels, *size), large, strength)
-    return picture.enlarged(large, None if picture.alpha is None else resize(picture.alpha, *size))
+        large = by_bands(partial(_mixed, strength), resized(picture.pixels, *size), large)
+    return picture.enlarged(large, None if picture.alpha is None else resized(picture.alpha, *size))
 
 
 def at_size_of(picture: Picture, result: Picture) -> Picture:
     """The result as large as the picture it was made from: what they have in common can be compared."""
     if (result.width, result.height) == (picture.width, picture.height):
         return result
-    return result.with_pixels(resize(result.pixels, picture.width, picture.height))
+    return result.with_pixels(resized(result.pixels, picture.width, picture.height))
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkroomd._core import resize
 from darkroomd.device import Detector
 from darkroomd.job import Face
+from darkroomd.scratch import resized
 
 # the detector sees squares of this side; a face is found from about 10 pixels wide up to half a square
 SIDE = 640
@@ -32,7 +32,7 @@ def faces(pixels: Any, detector: Detector) -> tuple[Face, ...]:
         if side < SIDE:
             continue
         factor = side / max(width, height)
-        small = _eight_bit_colour(resize(pixels, max(1, round(width * factor)), max(1, round(height * factor))))
+        small = _eight_bit_colour(resized(pixels, max(1, round(width * factor)), max(1, round(height * factor))))
         for left, top in _squares(small.shape[1], small.shape[0]):
             square = np.zeros((SIDE, SIDE, 3), np.float32)
             part = small[top : top + SIDE, left : left + SIDE]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkroomd._core import measure, resize
-from darkroomd.scratch import room
+from darkroomd.scratch import forget, giant, room
 
 CELL = 8
 AROUND, WITHIN = 0.05, 0.9  # of a mask: cells that the network did not touch, and those that it answers for
@@ -17,7 +17,7 @@ COARSE = 4  # pixels: what the network changed beyond this size is no grain
 # film: grains of about 1.5 pixels of a scan, alike in all colours, strongest in the mid-tones
 GRAIN_SIZE = 1.5
 SHARE_OF_NOISE = 0.6  # of what was there: a scan's noise is not all grain
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE, OF_A_GIANT = 512, 64  # rows; 20 000 pixels wide, the former would take 600 MB
 
 
 def with_grain(before: Any, around: Any, answer: Any, mask: npt.NDArray[np.float32]) -> Any:
@@ -50,8 +50,9 @@ def grained(pixels: Any, noise_sigma: float) -> Any:
     full = np.float32(255 if pixels.dtype == np.uint8 else 65535)
     random = np.random.default_rng(pixels.shape[:2])
     height, width = pixels.shape[:2]
-    for top in range(0, height, ROWS_AT_ONCE):
-        part = pixels[top : top + ROWS_AT_ONCE].astype(np.float32) / full
+    at_once = OF_A_GIANT if giant(pixels.nbytes) else ROWS_AT_ONCE
+    for top in range(0, height, at_once):
+        part = pixels[top : top + at_once].astype(np.float32) / full
         rows = part.shape[0]
         size = max(1, round(rows / GRAIN_SIZE)), max(1, round(width / GRAIN_SIZE)), 1
         coarse = random.normal(0.5, 0.125, size).astype(np.float32)  # clipped at four sigma
@@ -59,6 +60,7 @@ def grained(pixels: Any, noise_sigma: float) -> Any:
         strength = SHARE_OF_NOISE * noise_sigma / 255 / max(float(field.std()), 1e-6)
         middle = 4 * part * (1 - part)
         result[top : top + rows] = np.rint((part + strength * middle * field).clip(0, 1) * full)
+        forget(pixels, result)
     return result
 
 

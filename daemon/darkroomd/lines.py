@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkroomd._core import resize
 from darkroomd.device import Detector
 from darkroomd.job import Box
+from darkroomd.scratch import forget, resized
 
 # the picture is looked at with this longest side: print of 8 pixels on a page of 12 megapixels is still found
 LONGEST_SIDE = 1280
@@ -30,7 +30,7 @@ def lines(pixels: Any, detector: Detector) -> tuple[Box, ...]:
     height, width = pixels.shape[:2]
     longest = max(width, height)
     factor = min(1.0, LONGEST_SIDE / longest) if longest >= SHORTEST_SIDE else min(2.0, SHORTEST_SIDE / longest)
-    small = resize(pixels, *(max(MULTIPLE, round(side * factor / MULTIPLE) * MULTIPLE) for side in (width, height)))
+    small = resized(pixels, *(max(MULTIPLE, round(side * factor / MULTIPLE) * MULTIPLE) for side in (width, height)))
     full = 255.0 if pixels.dtype == np.uint8 else 65535.0
     colour = np.broadcast_to(small[..., ::-1], (*small.shape[:2], 3))  # it knows blue, green, red, in -1 .. 1
     tile = np.ascontiguousarray((colour / np.float32(full / 2) - 1).transpose(2, 0, 1)[None], dtype=np.float32)
@@ -46,6 +46,7 @@ def lines(pixels: Any, detector: Detector) -> tuple[Box, ...]:
         box = _box(left - grow, top - grow, right + grow, bottom + grow, across, down, width, height)
         if _is_text(pixels, box):
             kept.append(box)
+        forget(pixels)
     return tuple(sorted(kept, key=lambda box: (box.top, box.left)))
 
 

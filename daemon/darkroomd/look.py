@@ -17,13 +17,15 @@ from darkroomd.device import Detector, detector, looker
 from darkroomd.faces import faces
 from darkroomd.job import MAP_CELL, Box, Content, Engine, Face, Findings, Maps, Picture, Region
 from darkroomd.lines import lines
-from darkroomd.scratch import bands
+from darkroomd.scratch import bands, sampled
 from darkroomd.tiles import Seen
 from darkroomd.tiles import seen as seen_by_network
 
 Found = TypeVar("Found", Face, Box)
 
 CELL = MAP_CELL
+# the network that looks takes 7 MB for each, and keeps them
+TILES_AT_ONCE = 8
 
 # noise is read where the picture is calm: this quantile of the cells, counted from the quietest
 QUIET_QUANTILE = 0.10
@@ -113,7 +115,11 @@ def _between(values: npt.NDArray[np.float32], rows: Any, columns: Any) -> npt.ND
 
 
 def _asking(network: Detector) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    return lambda tiles: np.asarray(network.run(tiles)["seen"], dtype=np.float32)
+    def ask(tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        few = (tiles[n : n + TILES_AT_ONCE] for n in range(0, len(tiles), TILES_AT_ONCE))
+        return np.concatenate([np.asarray(network.run(part)["seen"], dtype=np.float32) for part in few])
+
+    return ask
 
 
 def _blur_told(told: Seen, measured_sigma: float, blockiness: float) -> float:
@@ -138,14 +144,14 @@ def _visible_quality(picture: Picture, told: Seen | None) -> int | None:
 def _drawn(picture: Picture) -> bool:
     """Whether most pixels are exactly as their neighbours, as in drawings: even, but not by compression."""
     step = max(1, round((picture.width * picture.height / SAMPLED_PIXELS) ** 0.5))
-    rows = picture.pixels[::step]
+    rows = sampled(picture.pixels, step)
     return rows.shape[1] > 1 and float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean()) >= DRAWN_SHARE
 
 
 def _tone(picture: Picture) -> tuple[npt.NDArray[np.float32], float, float]:
     """Of a sample of pixels: luma in 8-bit levels, the spread of chroma around its mean, the share of bright paper."""
     step = max(1, round((picture.width * picture.height / SAMPLED_PIXELS) ** 0.5))
-    sample = picture.pixels[::step, ::step].reshape(-1, picture.pixels.shape[2]).astype(np.float32)
+    sample = sampled(picture.pixels, step, step).reshape(-1, picture.pixels.shape[2]).astype(np.float32)
     if picture.pixels.dtype == np.uint16:
         sample /= 257
     red, green, blue = sample[:, 0], sample[:, sample.shape[1] // 2], sample[:, -1]

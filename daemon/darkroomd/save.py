@@ -17,7 +17,7 @@ from darkroomd import container, exif, iptc, xmp
 from darkroomd.colour import as_image, in_own_colours, own_image, to_network
 from darkroomd.errors import Rejected
 from darkroomd.job import FORMAT_OF, INSTEAD, SPELLINGS, Format, Limits, Output, Picture, Step, Tags
-from darkroomd.scratch import bands, forget, giant
+from darkroomd.scratch import forget, giant, sampled
 
 # the formats that hold more than the 8-bit RGB that every one of them holds
 HOLDS = {
@@ -176,8 +176,7 @@ def _kept(picture: Picture, form: str, output: Output, event: str | None, versio
 
 def _thumbnail(pixels: npt.NDArray[Any]) -> bytes:
     step = max(1, min(pixels.shape[:2]) // (4 * THUMBNAIL_PIXELS))
-    # in bands: the kernel maps whole neighbourhoods of the rows that are read, at 400 megapixels 700 MB of them
-    small = np.concatenate([pixels[rows][::step, ::step].copy() for rows in bands(pixels, step)])
+    small = sampled(pixels, step, step)
     wide, grey = small.dtype == np.uint16, small.shape[2] == 1
     image = as_image(small, ("grey16" if wide else "b-w") if grey else ("rgb16" if wide else "srgb"))
     image = _with_format(image, "uchar").thumbnail_image(THUMBNAIL_PIXELS, height=THUMBNAIL_PIXELS)

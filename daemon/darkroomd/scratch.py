@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darkroomd._core import resize
 from darkroomd.errors import Retryable
 
 # two pictures of this size are in memory at once: the photo and its result
@@ -71,6 +72,14 @@ def bands(array: npt.NDArray[Any], multiple_of: int = 1) -> Iterator[slice]:
         forget(array)
 
 
+def sampled(pixels: npt.NDArray[Any], down: int, across: int = 1) -> npt.NDArray[Any]:
+    """Every so many-th row and column, as a new array.
+
+    In bands: around each row that is read the kernel maps up to 2 MB, of 400 megapixels the whole.
+    """
+    return np.concatenate([pixels[rows][::down, ::across].copy() for rows in bands(pixels, down)])
+
+
 def by_bands(
     make: Callable[..., npt.NDArray[Any]], *arrays: npt.NDArray[Any], multiple_of: int = 1
 ) -> npt.NDArray[Any]:
@@ -85,4 +94,18 @@ def by_bands(
         out[rows] = part
         forget(out, *arrays)
     assert out is not None
+    return out
+
+
+def resized(pixels: npt.NDArray[Any], width: int, height: int) -> npt.NDArray[Any]:
+    """As the core's resize; from a giant or to one band by band."""
+    made = pixels.nbytes // (pixels.shape[0] * pixels.shape[1]) * width * height
+    if not giant(pixels.nbytes) and not giant(made):
+        return resize(pixels, width, height)
+    out = room((height, width, pixels.shape[2]), pixels.dtype)
+    step = max(1, BAND_BYTES * height // max(pixels.nbytes, made))
+    for top in range(0, height, step):
+        rows = top, min(height, top + step)
+        out[slice(*rows)] = resize(pixels, width, height, rows)
+        forget(pixels, out)
     return out

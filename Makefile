@@ -177,4 +177,4 @@ readers:
 	  { echo "run: apt-get install $(READERS)"; exit 1; }
 
 clean:
-	rm -rf $(VENV) .venv-train .venv-wheel target dist daemon/darkroomd/*.so
+	rm -rf $(VENV) .venv-train .venv-wheel .venv-peers target dist daemon/darkroomd/*.so

@@ -1,9 +1,11 @@
 """What people use instead, beside darkroomd, in one run on the same photo and cores: `make peers`.
 
-Rewrites its section of RESULTS.md. Each peer runs in a process of its own, JPEG to JPEG, from an environment of its own
-(benchmarks/peers.txt); in turns, `--tries` times, and the best counts for each clock by itself. Beside seconds stand
-core-seconds, the processor's time of all threads, which other work on the machine touches much less: ratios are taken
-of those. Loading libraries and networks counts in neither; memory is the process's own peak.
+Rewrites its section of RESULTS.md; about six minutes on two idle cores. Each peer runs in a process of its own, JPEG to
+JPEG, from an environment of its own (benchmarks/peers.txt); in turns, `--tries` times, and the best counts for each
+clock by itself. Beside seconds stand core-seconds, the processor's time of all threads, which other work on the
+machine touches much less. Loading libraries and networks counts in neither; memory is the process's own peak. A large
+photo, for memory, is given to the loop of PyTorch alone, once. For a first look:
+`--megapixels 0.1 --large-megapixels --tries 1`.
 """
 
 import argparse
@@ -42,6 +44,12 @@ RIVALS = (
     Rival("nlm", "OpenCV fastNlMeansDenoisingColored (no network)"),
     Rival("lanczos", "OpenCV Lanczos ×2 (no network)", 2),
 )
+LOOP, SLOW = "torch", "realesrgan-x4plus"
+ITS_PER_MP, OURS_PER_MP = "its core-s per MP of result", "our core-s per MP of result"
+HEAD = [
+    "input", "what people use", "its s", "our s", "its core-s", "our core-s", "ours is faster by, s", "by core-s",
+    ITS_PER_MP, OURS_PER_MP, "its MB", "our MB", "our share of its memory",
+]  # fmt: skip
 
 
 @dataclass
@@ -102,36 +110,38 @@ print(json.dumps({"wall": wall, "cores": cores, "peak_mb": peak, "version": "dar
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megapixels", nargs="*", type=float, choices=list(SIZES), default=[1, 24])
-    parser.add_argument("--slow-megapixels", type=float, choices=list(SIZES), default=0.25, help="for x4plus, and ours")
+    parser.add_argument("--megapixels", nargs="*", type=float, choices=list(SIZES), default=[1])
+    parser.add_argument("--large-megapixels", nargs="*", type=float, choices=list(SIZES), default=[24])
+    parser.add_argument("--slow-megapixels", type=float, choices=list(SIZES), default=0.1, help="for x4plus, and ours")
     parser.add_argument("--tries", type=int, default=2)
     parser.add_argument("--rivals", nargs="*", default=[rival.name for rival in RIVALS])
     given = parser.parse_args()
     if not PYTHON.exists():
         raise SystemExit(f"{PYTHON} is not there: make peers")
     scales = {card.scale for card in cards().values()}
-    rows = []
-    for megapixels in given.megapixels:
-        for rival in RIVALS:
-            if rival.name not in given.rivals or rival.scale not in scales:
-                continue
-            slow = rival.name.startswith("realesrgan-x4plus")
-            if slow and megapixels != given.megapixels[0]:
-                continue
-            size = SIZES[given.slow_megapixels if slow else megapixels]
-            row = measured(rival, size, given.tries)
-            if row:
-                rows.append(row)
-                print(" | ".join(row), flush=True)
+    rows, slow, ours = [], [], dict[int, float]()
+    wanted = [rival for rival in RIVALS if rival.name in given.rivals and rival.scale in scales]
+    turns = [
+        (rival, given.slow_megapixels if rival.name == SLOW else megapixels, given.tries)
+        for megapixels in given.megapixels
+        for rival in wanted
+    ]
+    turns += [(rival, megapixels, 1) for megapixels in given.large_megapixels for rival in wanted if rival.name == LOOP]
+    for rival, megapixels, tries in dict.fromkeys(turns):
+        row = measured(rival, SIZES[megapixels], tries)
+        if row:
+            rows.append(row)
+            print(" | ".join(row), flush=True)
+            ours[rival.scale] = min(float(row[HEAD.index(OURS_PER_MP)]), ours.get(rival.scale, float("inf")))
+            slow += [float(row[HEAD.index(ITS_PER_MP)])] if rival.name == SLOW else []
     text = (
         f"{machine()}. Load of the machine at the end: {os.getloadavg()[1]:.1f}. JPEG to JPEG, a noisy scene, each "
         "in a process of its own, in turns, at its best; libraries and networks are loaded already.\n\n"
-        + table(
-            ["input", "what people use", "its s", "our s", "its core-s", "our core-s", "ours is faster by",
-             "its MB", "our MB"],
-            rows,
-        )
-    )  # fmt: skip
+        + table(HEAD, rows)
+    )
+    if slow:
+        told = ", ".join(f"{slow[0] / took:.0f} × (result {scale} × as wide)" for scale, took in sorted(ours.items()))
+        text += f"\n\nFor a megapixel of result, {SLOW} takes so much more of the processor than our networks: {told}."
     print(text)
     rewrite("Peers", text)
 
@@ -155,6 +165,7 @@ def measured(rival: Rival, size: tuple[int, int], tries: int) -> list[str]:
             if facts is None:
                 return []
             ours.take(facts)
+    result = size[0] * size[1] * rival.scale**2 / 1e6
     return [
         f"{size[0] * size[1] / 1e6:.2f} MP",
         f"{rival.what}; {theirs.version}",
@@ -162,9 +173,13 @@ def measured(rival: Rival, size: tuple[int, int], tries: int) -> list[str]:
         f"{ours.wall:.2f}",
         f"{theirs.cores:.2f}",
         f"{ours.cores:.2f}",
+        f"{theirs.wall / ours.wall:.2g} ×",
         f"{theirs.cores / ours.cores:.2g} ×",
+        f"{theirs.cores / result:.2f}",
+        f"{ours.cores / result:.2f}",
         str(theirs.peak_mb),
         str(ours.peak_mb),
+        f"{100 * ours.peak_mb / theirs.peak_mb:.0f} %",
     ]
 
 

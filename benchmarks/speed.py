@@ -1,9 +1,10 @@
-"""How long things take: `python -m benchmarks.speed`. Rewrites its sections of RESULTS.md.
+"""How long things take: `python -m benchmarks.speed [PART ...]`, about a quarter of an hour on two idle cores.
 
-Every figure is the best of a few tries, and what is compared is measured in turns. Beside seconds stand core-seconds,
-the processor's time of all threads: other work on the machine doubles the seconds and touches those much less, so that
-ratios are taken of core-seconds. Three parts, each with its own section: `photo`, `modes`, `folder`;
-`modes --modes general --megapixels 1` for a first look.
+Each part rewrites a section of its own in RESULTS.md: `photo`, `modes`, `sizes`, `folder`. What people use instead is
+measured by benchmarks/peers.py. Every figure is the best of a few tries, and what is compared is measured in turns.
+Beside seconds stand core-seconds, the processor's time of all threads: other work on the machine doubles the seconds
+and touches those much less, so that ratios are taken of core-seconds. For a first look, in a minute:
+`modes sizes folder --modes general --megapixels 0.1 --sizes 0.1 1 --photos 5`.
 """
 
 import argparse
@@ -14,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
@@ -25,22 +29,26 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from benchmarks.bench import has_mode
 from benchmarks.results import machine, rewrite, table
 from darkroomd import pipeline
-from darkroomd._core import Canvas, TilePlan, cut, measure, mix
+from darkroomd._core import Canvas, TilePlan, cut, measure, mix, resize
 from darkroomd.by_hand import job_for
 from darkroomd.config import defaults
-from darkroomd.device import Network, network
+from darkroomd.device import Detector, Network, network
 from darkroomd.enhance import tile_plan
-from darkroomd.job import Engine, Job, Mode
+from darkroomd.job import Engine, Job, Mode, Verdict
 from darkroomd.models import card
 from tests import pictures, reference
 from tests.command import argv, environment
 
 MEGAPIXELS = 12
 SIZE = (4000, 3000)
-SIZES = {1: (1152, 864), 12: SIZE, 48: (8000, 6000)}
-TRIES = {1: 5, 12: 3, 48: 1}
+SIZES = {
+    0.1: (384, 288), 1: (1152, 864), 3: (2016, 1512), 12: SIZE, 24: (6000, 4000), 48: (8000, 6000), 100: (11600, 8624),
+}  # fmt: skip
+OF_MODES = (1, 12, 48)
+OF_SIZES = (1, 3, 12, 24, 48, 100)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -74,14 +82,16 @@ class Floor:
     """The best that ONNX Runtime does with a single 3×3 convolution on these cores, and the machine with a copy."""
 
     SHAPES = ((16, 768), (32, 512), (48, 512), (64, 384), (96, 256), (128, 256), (256, 128))  # channels, side
+    MATRIX = 1536
 
     def __init__(self) -> None:
         self._calls = {shape: self._convolution(*shape) for shape in self.SHAPES}
         self._costs = dict.fromkeys(self.SHAPES, NEVER)
         self._source = np.ones(64_000_000, np.uint8)
         self._target = np.zeros_like(self._source)
-        self._copy = NEVER
-        for _ in range(3):
+        self._copy = self._product = NEVER
+        self._multiply = self._matrices()
+        for _ in range(2):
             self.measure(self.SHAPES)
         self.shape = min(self.SHAPES, key=lambda shape: self._costs[shape].cores / self._operations(*shape))
 
@@ -90,6 +100,7 @@ class Floor:
         for shape in shapes or (self.shape,):
             self._costs[shape] = lesser(self._costs[shape], cost(self._calls[shape]))
         self._copy = lesser(self._copy, cost(lambda: np.copyto(self._target, self._source)))
+        self._product = lesser(self._product, cost(self._multiply))
 
     @property
     def gflop_per_core_second(self) -> float:
@@ -100,6 +111,10 @@ class Floor:
         return self._operations(*self.shape) / 1e9 / self._costs[self.shape].wall
 
     @property
+    def matrix_gflop_per_core_second(self) -> float:
+        return 2 * self.MATRIX**3 / 1e9 / self._product.cores
+
+    @property
     def copied_gb_per_second(self) -> float:
         return self._source.nbytes / 1e9 / self._copy.wall
 
@@ -107,12 +122,20 @@ class Floor:
     def _operations(channels: int, side: int) -> float:
         return 2.0 * 9 * channels**2 * side**2
 
+    @classmethod
+    def _convolution(cls, channels: int, side: int) -> Callable[[], object]:
+        return cls._node("Conv", [1, channels, side, side], (channels, channels, 3, 3), pads=[1] * 4)
+
+    @classmethod
+    def _matrices(cls) -> Callable[[], object]:
+        return cls._node("MatMul", [cls.MATRIX] * 2, (cls.MATRIX, cls.MATRIX))
+
     @staticmethod
-    def _convolution(channels: int, side: int) -> Callable[[], object]:
-        shape = [1, channels, side, side]
+    def _node(kind: str, shape: list[int], of_weights: tuple[int, ...], **attributes: Any) -> Callable[[], object]:
+        """One call of a graph with a single node, whose answer has its input's shape."""
         ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("a", "b")]
-        weights = np.random.default_rng(0).normal(0, 0.1, (channels, channels, 3, 3)).astype(np.float32)
-        node = helper.make_node("Conv", ["a", "w"], ["b"], pads=[1] * 4)
+        weights = np.random.default_rng(0).normal(0, 0.1, of_weights).astype(np.float32)
+        node = helper.make_node(kind, ["a", "w"], ["b"], **attributes)
         graph = helper.make_graph([node], "floor", ends[:1], ends[1:], [onnx.numpy_helper.from_array(weights, "w")])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         options = onnxruntime.SessionOptions()
@@ -120,6 +143,10 @@ class Floor:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         given = {"a": np.random.default_rng(1).random(shape, dtype=np.float32)}
         return lambda: session.run(None, given)
+
+
+def tries(megapixels: float) -> int:
+    return 5 if megapixels <= 1 else 2 if megapixels <= 24 else 1
 
 
 def best_seconds(call: Callable[[], object], tries: int = 3) -> float:
@@ -163,82 +190,191 @@ def kernels(pixels: np.ndarray, plan: TilePlan, net: Network) -> tuple[list[list
     return rows, core_seconds
 
 
-def one_tile(net: Network, plan: TilePlan) -> Callable[[], object]:
-    """session.run alone, on a tile of this plan."""
-    tile = np.random.default_rng(0).random((1, 3, plan.tile_height, plan.tile_width), dtype=np.float32)
-    out = np.empty((1, 3, plan.tile_height * net.card.scale, plan.tile_width * net.card.scale), np.float32)
-    return lambda: net.run(tile, out)
+def scene(megapixels: float, content: str = "") -> Pixels:
+    """A noisy photograph of this size; with one face, or a page full of text."""
+    width, height = SIZES[megapixels]
+    seen = pictures.scene(min(width, SIZE[0]), min(height, SIZE[1]))
+    if content == "text":
+        page = pictures.read(pictures.free_picture("page.png")).astype(np.uint8)
+        across, down = -(-seen.shape[1] // page.shape[1]), -(-seen.shape[0] // page.shape[0])
+        seen = np.tile(page, (down, across, 3))[: seen.shape[0], : seen.shape[1]]
+    seen = pictures.with_noise(np.ascontiguousarray(seen), 8)
+    large = np.tile(seen, (-(-height // seen.shape[0]), -(-width // seen.shape[1]), 1))[:height, :width]
+    if content == "face":
+        person = pictures.read(pictures.free_picture("astronaut.png")).astype(np.uint8)
+        side = height // 2
+        large[:side, :side] = pictures.with_noise(resize(np.ascontiguousarray(person[..., :3]), side, side), 8)
+    return np.ascontiguousarray(large)
+
+
+@dataclass
+class Runs:
+    """What went on inside `session.run`. tile_pixels: by network, with the margins of tiles."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    tile_pixels: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def wall(self) -> float:
+        """Seconds in which at least one tile was in a network."""
+        seconds, reached = 0.0, 0.0
+        for began, ended in sorted(self.spans):
+            seconds += max(0.0, ended - max(began, reached))
+            reached = max(reached, ended)
+        return seconds
+
+
+@contextmanager
+def watched() -> Iterator[Runs]:
+    """Every run of a network, and of those that look and find, measured as it happens."""
+    runs, run = Runs(), Network.run
+
+    def watched_run(net: Network, tile: Any, out: Any = None) -> Any:
+        began = time.perf_counter()
+        answer = run(net, tile, out)
+        runs.spans.append((began, time.perf_counter()))
+        runs.tile_pixels[net.card.name] = runs.tile_pixels.get(net.card.name, 0) + tile.shape[2] * tile.shape[3]
+        return answer
+
+    look = Detector.run
+
+    def watched_look(detector: Detector, tile: Any) -> Any:
+        began = time.perf_counter()
+        answer = look(detector, tile)
+        runs.spans.append((began, time.perf_counter()))
+        return answer
+
+    with patch.object(Network, "run", watched_run), patch.object(Detector, "run", watched_look):
+        yield runs
 
 
 def enhance_job(folder: Path, pixels: Pixels, mode: Mode) -> Job:
     source = pictures.write_jpeg(folder / f"{mode.name}.jpg", pixels, 92)
     settings = defaults()
+    settings = replace(settings, limits=replace(settings.limits, max_megapixels=1000))
     return job_for(folder, source, folder / f"{mode.name}-out.jpg", replace(mode, choose=False), settings)
 
 
-def whole(job: Job) -> tuple[Cost, list[str], dict[str, float]]:
-    """One photo as a worker does it, JPEG to JPEG, with open sessions: its cost, its networks, seconds by stage."""
+@dataclass(frozen=True)
+class Whole:
+    """One photo as a worker does it, JPEG to JPEG, with open sessions."""
+
+    cost: Cost
+    verdict: Verdict
+    runs: Runs
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(step.model for step in self.verdict.steps))
+
+    @property
+    def operations(self) -> float:
+        """The networks' arithmetic: for the whole picture, and for the regions that have a network of their own."""
+        real = self.verdict.found["megapixels"]
+        return sum(
+            card(step.model).gflop_per_megapixel * 1e9
+            * (real if step.region in ("all", "background") else self.runs.tile_pixels.get(step.model, 0) / 1e6)
+            for step in self.verdict.steps
+        )  # fmt: skip
+
+
+def whole(job: Job) -> Whole:
     found = []
-    spent = cost(lambda: found.append(pipeline.run(job)))
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
+    with watched() as runs:
+        spent = cost(lambda: found.append(pipeline.run(job)))
     (staged,) = found
     if staged.verdict.status != "done" or job.temporary is None:
         raise SystemExit(f"{job.mode.name}: {staged.verdict.status}: {staged.verdict.reason}")
     job.temporary.unlink()
-    return spent, [step.model for step in staged.verdict.steps], staged.verdict.seconds
+    return Whole(spent, staged.verdict, runs)
 
 
-def of_mode(mode: Mode, megapixels: int, pixels: Pixels, floor: Floor) -> tuple[list[str], dict[str, float]]:
-    """A row of the table: the floor, the tiles alone and the whole, in turns."""
-    width, height = SIZES[megapixels]
-    real = width * height / 1e6
+def warm(folder: Path, mode: Mode, content: str = "") -> None:
+    """Opens the sessions, and the runtime starts its threads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole(enhance_job(folder, scene(0.1, content), mode))
+
+
+CONTENT = {"portrait": "face", "text": "text"}
+
+
+def of_mode(mode: Mode, megapixels: float, floor: Floor) -> list[str]:
+    """A row of the table: the floor and the whole, in turns."""
+    content, cores = CONTENT.get(mode.name, ""), len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
-        job = enhance_job(Path(name), pixels, mode)
-        small = enhance_job(Path(name) / "warm-up", pixels[:64, :64].copy(), mode)
-        small.target.parent.mkdir(exist_ok=True)
-        _, networks, _ = whole(small)  # sessions are open, and the runtime has its threads
-        engine = job.engine
-        plans = [tile_plan(card(name), width, height, engine) for name in networks]
-        tiles = [one_tile(network(name, engine), plan) for name, plan in zip(networks, plans, strict=True)]
-        alone, total, stages = [NEVER] * len(tiles), NEVER, dict[str, float]()
-        for _ in range(TRIES[megapixels]):
+        warm(Path(name) / "warm", mode, content)
+        job = enhance_job(Path(name), scene(megapixels, content), mode)
+        total, best = NEVER, None
+        for _ in range(tries(megapixels)):
             floor.measure()
-            alone = [lesser(best, cost(tile)) for best, tile in zip(alone, tiles, strict=True)]
-            spent, _, seconds = whole(job)
-            stages = seconds if spent.wall < total.wall else stages
-            total = lesser(total, spent)
-    run = sum(best.cores * len(plan) for best, plan in zip(alone, plans, strict=True))
-    run_wall = sum(best.wall * len(plan) for best, plan in zip(alone, plans, strict=True))
-    gflop = sum(card(name).gflop_per_megapixel for name in networks) * real
-    least = gflop / floor.gflop_per_core_second
+            this = whole(job)
+            best = this if best is None or this.cost.wall < best.cost.wall else best
+            total = lesser(total, this.cost)
+    assert best is not None
+    real = best.verdict.found["megapixels"]
+    least = best.operations / 1e9 / floor.gflop_per_core_second
     row = [
-        f"{mode.name}, {megapixels} MP",
-        " + ".join(networks),
-        f"{least:.1f}",
-        f"{run:.1f}",
-        f"{total.cores:.1f}",
-        f"{total.wall:.1f}",
+        f"{mode.name}, {megapixels:g} MP",
+        " + ".join(best.networks),
+        f"{least:.2f}",
+        f"{total.cores:.2f}",
+        f"{least / cores:.2f}",
+        f"{best.runs.wall:.2f}",
+        f"{total.wall:.2f}",
         f"{total.wall / real:.2f}",
         f"{100 * least / total.cores:.0f} %",
-        f"{100 * min(1, run / total.cores):.0f} %",
-        f"{100 * total.cores / (total.wall * len(os.sched_getaffinity(0))):.0f} %",
+        f"{100 * best.runs.wall / best.cost.wall:.0f} %",
+        f"{100 * best.cost.cores / (best.cost.wall * cores):.0f} %",
     ]
-    print(" | ".join(row), f"(tiles alone {run_wall:.1f} s)", flush=True)
-    return row, stages
+    print(" | ".join(row), flush=True)
+    return row
 
 
 MODES_HEAD = [
-    "mode", "networks", "floor, core-s", "tiles alone, core-s", "whole, core-s", "whole, s", "s per MP",
+    "mode", "networks", "floor, core-s", "whole, core-s", "floor, s", "in session.run, s", "whole, s", "s per MP",
     "of the floor's speed", "in session.run", "cores busy",
 ]  # fmt: skip
 
 
+def from_small_to_large(given: argparse.Namespace) -> str:
+    """What a megapixel costs in pictures of every size: each against the middle of them all."""
+    mode, found = defaults().modes["general"], []
+    with tempfile.TemporaryDirectory() as name:
+        warm(Path(name) / "warm", mode)
+        for megapixels in given.sizes:
+            job = enhance_job(Path(name), scene(megapixels), mode)
+            best = min((whole(job) for _ in range(tries(megapixels))), key=lambda one: one.cost.cores)
+            found.append((best.verdict.found["megapixels"], best))
+            print(f"{megapixels:g} MP: {best.cost}", flush=True)
+    middle = float(np.median([best.cost.cores / real for real, best in found]))
+    rows = [
+        [
+            f"{real:.4g} MP",
+            f"{best.cost.wall:.2f}",
+            f"{best.cost.wall / real:.3f}",
+            f"{best.cost.cores / real:.3f}",
+            f"{100 * (best.cost.cores / real / middle - 1):+.1f} %",
+            f"{100 * (best.runs.tile_pixels['general'] / 1e6 / real - 1):.1f} %",
+            str(best.verdict.peak_rss_mb),
+        ]
+        for real, best in found
+    ]
+    return "Mode general, JPEG to JPEG, with open sessions, in one process.\n\n" + table(
+        ["picture", "s", "s per MP", "core-s per MP", "core-s against the median", "margins of tiles",
+         "peak memory, MB"],
+        rows,
+    )  # fmt: skip
+
+
 def a_folder(photos: int) -> list[list[str]]:
     """`darkroomd once` on this many different photos of 1 megapixel, against as many in a process that is warm."""
-    scene = pictures.scene(*SIZES[1])
+    seen = pictures.scene(*SIZES[1])
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         for number in range(photos):
-            noisy = pictures.with_noise(np.roll(scene, 37 * number, axis=1), 8, seed=number % 7)
+            noisy = pictures.with_noise(np.roll(seen, 37 * number, axis=1), 8, seed=number % 7)
             pictures.write_jpeg(home / f"in/{number:04}.jpg", noisy, 92)
         config = home / "config.yaml"
         config.write_text("folders: [{watch: in, output: out, mode: general}]\nservice: {settle_seconds: 0.1}\n")
@@ -251,8 +387,8 @@ def a_folder(photos: int) -> list[list[str]]:
         if done.returncode or results != photos:
             raise SystemExit(f"{results} of {photos} photos came out: {done.stderr[-2000:]}")
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        job = enhance_job(home / "alone", pictures.with_noise(scene, 8), defaults().modes["general"])
-        alone = min((whole(job)[0] for _ in range(6)), key=lambda spent: spent.cores)
+        job = enhance_job(home / "alone", scene(1), defaults().modes["general"])
+        alone = min((whole(job).cost for _ in range(6)), key=lambda spent: spent.cores)
     cores = len(os.sched_getaffinity(0))
     return [
         [f"`darkroomd once`, {photos} photos of 1 MP", f"{wall:.1f} s", f"{photos / wall:.2f} photos a second"],
@@ -327,7 +463,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; each has its own section")
     parser.add_argument("--modes", nargs="*", default=[name for name in defaults().modes if name != "auto"])
-    parser.add_argument("--megapixels", nargs="*", type=int, choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--megapixels", nargs="*", type=float, choices=list(SIZES), default=list(OF_MODES))
+    parser.add_argument("--sizes", nargs="*", type=float, choices=list(SIZES), default=list(OF_SIZES))
     parser.add_argument("--photos", type=int, default=200, help="in the folder that the service works on")
     given = parser.parse_args()
     for part in given.part:
@@ -349,18 +486,20 @@ def how_busy() -> str:
 
 
 def against_the_floor(given: argparse.Namespace) -> str:
-    floor, rows = Floor(), []
-    for megapixels in given.megapixels:
-        pixels = pictures.with_noise(pictures.scene(*SIZES[megapixels]), 8)
-        rows += [of_mode(defaults().modes[name], megapixels, pixels, floor)[0] for name in given.modes]
+    floor, modes = Floor(), [defaults().modes[name] for name in given.modes if has_mode(name)]
+    rows = [of_mode(mode, megapixels, floor) for megapixels in given.megapixels for mode in modes]
     channels, side = floor.shape
     return (
         f"The floor: a single 3×3 convolution of {channels} channels at {side} × {side}, the best of "
         f"{len(floor.SHAPES)} shapes, reaches {floor.gflop_per_core_second:.0f} GFLOP per core-second "
         f"({floor.gflop_per_second:.0f} GFLOP/s) in ONNX Runtime; memory is copied at "
         f"{floor.copied_gb_per_second:.1f} GB/s. The networks' arithmetic at that speed is the least that they can "
-        "take. *Of the floor's speed* is that least against the whole photo, JPEG to JPEG; *in session.run* the tiles "
-        "alone against the whole; both of core-seconds.\n\n" + table(MODES_HEAD, rows)
+        "take; where a network is for faces or text alone, for those parts. *Of the floor's speed* is that least "
+        "against the whole photo, JPEG to JPEG, in core-seconds; *in session.run* the share of the photo's seconds in "
+        "which a tile is in a network, the one that looks included. Portrait: one face in a photograph; text: a page "
+        "full of it. Mode auto is one of these after a look. "
+        f"A matrix product of {Floor.MATRIX} × {Floor.MATRIX} reaches "
+        f"{floor.matrix_gflop_per_core_second:.0f} GFLOP per core-second.\n\n" + table(MODES_HEAD, rows)
     )
 
 
@@ -373,14 +512,15 @@ def folder_and_latency(given: argparse.Namespace) -> str:
 
 
 def one_photo(_given: argparse.Namespace) -> str:
-    pixels = pictures.with_noise(pictures.scene(*SIZE), 8)
+    pixels = scene(MEGAPIXELS)
     net = network("general", Engine())
     plan = tile_plan(net.card, *SIZE, Engine())
     kernel_rows, core_seconds = kernels(pixels, plan, net)
     with tempfile.TemporaryDirectory() as name:
         job = enhance_job(Path(name), pixels, defaults().modes["general"])
         whole(job)
-        total, stages = min((whole(job)[::2] for _ in range(TRIES[MEGAPIXELS])), key=lambda pair: pair[0].wall)
+        best = min((whole(job) for _ in range(tries(MEGAPIXELS))), key=lambda one: one.cost.wall)
+        total, stages = best.cost, best.verdict.seconds
         peak_mb = peak_memory_mb(job.source, Path(name) / "peak.jpg")
     percent, resident_mb = idle()
     rows = [
@@ -389,6 +529,7 @@ def one_photo(_given: argparse.Namespace) -> str:
             [f"of which {stage}", f"{seconds:.2f} s", f"{100 * seconds / total.wall:.1f} %"]
             for stage, seconds in stages.items()
         ),
+        ["in session.run", f"{best.runs.wall:.2f} s", f"{100 * best.runs.wall / total.wall:.1f} %"],
         ["cut + Canvas", f"{core_seconds:.3f} s", "beside the network, on another thread"],
         ["peak memory of `darkroomd enhance`", f"{peak_mb} MB", "the same photo, in a process of its own"],
         ["`darkroomd --help`", f"{help_seconds():.3f} s", "no numpy, no onnxruntime"],
@@ -406,6 +547,7 @@ def one_photo(_given: argparse.Namespace) -> str:
 PARTS = {
     "photo": ("Speed", one_photo),
     "modes": ("Speed: each mode against the floor", against_the_floor),
+    "sizes": ("Speed: what a megapixel costs", from_small_to_large),
     "folder": ("Speed: a folder, and the way to a worker", folder_and_latency),
 }
 

@@ -18,6 +18,12 @@ from tests.command import environment
 confine.ALSO_WRITABLE = (Path(__file__).parent.parent,)  # where a worker's coverage goes
 
 
+@pytest.fixture(autouse=True, scope="session")
+def what_is_measured_is_noted_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Not in the cache of whoever runs the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def general() -> Mode:
     return Mode("general", (Treatment("general"),))

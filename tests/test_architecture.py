@@ -62,7 +62,8 @@ MAY_IMPORT = {
     "iptc": "",
     "xmp": "",
     "look": "_core device faces job lines scratch tiles",
-    "enhance": "_core device errors grain job models need regions scratch tone",
+    "enhance": "_core device errors grain job models need pace regions scratch tone",
+    "pace": "device errors models places",
     "tiles": "scratch",
     "need": "_core job scratch",
     "guard": "_core job need scratch",
@@ -73,7 +74,7 @@ MAY_IMPORT = {
     "grain": "_core scratch",
     "tone": "scratch",
     "models": "errors places",
-    "device": "errors half job models places",
+    "device": "errors half job models places polite",
     "half": "errors",
     # detectors of others
     "fetch": "errors models places",
@@ -99,8 +100,8 @@ KNOWN_IN = {
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
     "numpy": (
-        "colour device enhance faces grain guard half heic jxl lines look need picture raw regions save scratch tiles "
-        "tone"
+        "colour device enhance faces grain guard half heic jxl lines look need pace picture raw regions save scratch "
+        "tiles tone"
     ),
     "watchdog": "watch",
     "sqlite3": "ledger_file record",

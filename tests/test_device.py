@@ -158,6 +158,16 @@ def test_what_is_printed_is_not_lost_when_two_sessions_open_at_once(which: Devic
     assert sys.stdout is stdout
 
 
+@pytest.mark.parametrize(("asked", "granted", "started"), [(0, 0, 0), (0, 1, 1), (3, 1, 3)])
+def test_the_runtime_starts_no_more_threads_than_the_process_is_granted_cores(
+    monkeypatch: pytest.MonkeyPatch, asked: int, granted: int, started: int
+) -> None:
+    """0: as many as it likes, which is one for each core of the machine, whatever the process may use of them."""
+    monkeypatch.setattr(device, "granted_cores", lambda: granted)
+    session = device._session(networks.identity(), CPU, asked)
+    assert session.get_session_options().intra_op_num_threads == started
+
+
 def test_auto_comes_down_to_the_processor_and_says_why(machine: Callable[..., None]) -> None:
     machine(GPU_WHEEL, 1)
     net = Network(models.card("general"), Engine(device="auto"))

@@ -211,6 +211,54 @@ def test_tiles_are_as_small_as_the_memory_limit_asks_for(tmp_path: Path, monkeyp
     assert peaks == sorted(peaks, reverse=True)
 
 
+def test_the_next_steps_session_is_opened_while_a_step_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first network waits until the second is open: opened one after the other, it would wait in vain."""
+    networks.shipped(tmp_path / "models", monkeypatch, first=networks.identity(), second=networks.box_blur(2))
+    second_is_open = Event()
+
+    class Waiting(ShortOfMemory):
+        def run(self, tile: Any, out: Any = None) -> Any:
+            assert second_is_open.wait(20)
+            return self.inner.run(tile, out)
+
+    def opened(name: str, engine: Engine) -> Any:
+        net = device.network(name, engine)
+        if name == "second":
+            second_is_open.set()
+            return net
+        return Waiting(net, 0)
+
+    monkeypatch.setattr(enhance, "network", opened)
+    pixels = noise(60, 80, 3, np.uint8)
+    both = enhance.enhanced(photo(pixels), steps("first") + steps("second"), ENGINE).pixels
+    assert not np.array_equal(both, pixels)
+
+
+@pytest.mark.parametrize(
+    ("mode", "opened"),
+    [
+        (builtin_modes()["general"], {"general"}),
+        (builtin_modes()["portrait"], {"general"}),
+        (builtin_modes()["upscale"], {"upscale-2"}),
+        (replace(builtin_modes()["upscale"], scale=4), {"upscale-4"}),
+        (replace(builtin_modes()["upscale"], scale=1.5), {"upscale-2"}),
+        (replace(builtin_modes()["upscale"], scale=9), {"upscale-4"}),
+        (replace(builtin_modes()["upscale"], longest_side=4000), set()),  # by the picture's size
+        (replace(builtin_modes()["general"], strength=0), set()),
+    ],
+)
+def test_beside_the_first_decoding_only_the_network_that_is_needed_is_opened(
+    monkeypatch: pytest.MonkeyPatch, mode: Mode, opened: set[str]
+) -> None:
+    seen = set[str]()
+    monkeypatch.setattr(enhance, "network", lambda name, engine: seen.add(name))
+    with enhance.opening(mode, ENGINE):
+        pass
+    assert seen == opened
+
+
 SIZE = (640, 480)
 AUTO = builtin_modes()["auto"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroomd.polite import Others, is_quiet, on_battery, reasons, step_back
+from darkroomd.polite import Others, granted_cores, is_quiet, on_battery, reasons, step_back
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,38 @@ def test_a_worker_is_as_nice_as_asked_and_never_less_than_it_was() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with get_context("spawn").Pool(1) as pool:
         assert pool.apply(_stepped_back, (12,)) == (max(12, before), str(max(12, before)))
+
+
+@pytest.mark.parametrize(
+    ("limits", "granted"),
+    [
+        ({}, 0),
+        ({"": "max 100000", "box/inner": "max 100000"}, 0),
+        ({"box/inner": "150000 100000"}, 1),
+        ({"box/inner": "20000 100000"}, 1),  # a fifth of a core is one thread
+        ({"box": "200000 100000", "box/inner": "max 100000"}, 2),
+        ({"box": "600000 200000", "box/inner": "200000 100000"}, 2),
+        ({"box/inner": "400000 100000"}, 0),  # as much as there is
+        ({"box/inner": "no number"}, 0),
+    ],
+)
+def test_no_more_cores_are_used_than_the_control_groups_grant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, str], granted: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3})
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    (tmp_path / "groups/box/inner").mkdir(parents=True)
+    for group, text in limits.items():
+        (tmp_path / "groups" / group / "cpu.max").write_text(text + "\n")
+    (tmp_path / "own").write_text("0::/box/inner\n")
+    assert granted_cores(tmp_path / "groups", tmp_path / "own") == granted
+    assert granted_cores(tmp_path / "groups", tmp_path / "not there") == 0
+
+
+def test_no_more_cores_are_used_than_the_process_may_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {2, 3})
+    assert granted_cores(tmp_path, tmp_path / "not there") == 2
+    (tmp_path / "own").write_text("0::/\n")
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert granted_cores(tmp_path, tmp_path / "own") == 1

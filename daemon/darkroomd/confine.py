@@ -17,12 +17,13 @@ import struct
 import sys
 import sysconfig
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from darkroomd.job import Job
-from darkroomd.places import HERE, engines_folder, shipped
+from darkroomd.places import HERE, engines_folder, shipped, tiles_folder
 
 # Where people and services keep things. Everything else below / is system: programs, libraries, /proc, /dev.
 PRIVATE = frozenset(("boot", "home", "lost+found", "media", "mnt", "root", "run", "srv", "tmp", "var"))
@@ -92,6 +93,9 @@ def walls(job: Job) -> Walls:
     if job.engine.device.startswith("tensorrt"):
         engines_folder().mkdir(parents=True, exist_ok=True)  # beyond the walls only what is there can be let in
         write |= {engines_folder()}
+    with suppress(OSError):
+        tiles_folder().mkdir(parents=True, exist_ok=True)
+        write |= {tiles_folder()}
     most = max(job.limits.max_megapixels * 1e6 * BYTES_PER_PIXEL, job.limits.max_file_mb * 1e6)
     # a driver of a graphics card asks for far more than it uses
     on_cpu = job.engine.device in ("auto", "cpu") and not NVIDIA.exists()

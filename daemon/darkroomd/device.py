@@ -24,6 +24,7 @@ from darkroomd.half import half
 from darkroomd.job import Engine
 from darkroomd.models import Card, DetectorCard, LookCard, card, detectors, look_card, verified_bytes
 from darkroomd.places import engines_folder, shipped_folder
+from darkroomd.polite import granted_cores
 
 INSTALL_HINT = 'pip install "darkroomd[cpu]"'
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
@@ -136,15 +137,15 @@ def runtime_versions() -> dict[str, str]:
 class Network:
     """A network that is ready to run. One at a time per process and network; `run` lets go of Python's lock.
 
-    device: what computes. note: why it is not a better one, for `auto`. longest_side: of the tiles that had room,
-    once one had none; kept as long as the session.
+    device: what computes. note: why it is not a better one, for `auto`. threads: as an Engine's. longest_side: of the
+    tiles that had room, once one had none; kept as long as the session.
     """
 
     def __init__(self, card: Card, engine: Engine, folder: Path | None = None) -> None:
         self.card = card
         self.device, self.note = CPU, ""
         self.longest_side: int | None = None
-        self._threads = engine.threads
+        self.threads = engine.threads
         self._content = verified_bytes(card, folder)
         self._exact: Any = None
         self._half: Any = None
@@ -164,15 +165,15 @@ class Network:
         if self._half_is_too_coarse:
             self._open_full()
         elif self.device.kind == "tensorrt":
-            self._half = _session(self._content, self.device, self._threads, self.card.digest)
+            self._half = _session(self._content, self.device, self.threads, self.card.digest)
         elif self.device.kind == "cuda":
-            self._half = _session(half(self._content), self.device, self._threads)
+            self._half = _session(half(self._content), self.device, self.threads)
         else:
             self._open_full()
 
     def _open_full(self) -> None:
         full = Device("cuda", self.device.number) if self.device.kind == "tensorrt" else self.device
-        self._exact = _session(self._content, full, self._threads)
+        self._exact = _session(self._content, full, self.threads)
 
     def run(self, tile: Any, out: Any = None) -> Any:
         """The network's answer for one (1, 3, height, width) float32 tile; OutOfMemory when it does not fit.
@@ -304,7 +305,7 @@ def _session(content: bytes, device: Device, threads: int, engines: str | None =
     """A session that computes on this device, or Unavailable. engines: names the folder of TensorRT's engines."""
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or granted_cores()
     options.inter_op_num_threads = 1
     # planned ahead, a tile took 534 bytes a pixel instead of 337, and no less time
     options.enable_mem_pattern = False

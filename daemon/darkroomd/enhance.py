@@ -12,18 +12,22 @@ from typing import Any
 import numpy as np
 
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
-from darkroomd.device import Network, network
+from darkroomd.device import CPU, Network, network
 from darkroomd.errors import BadResult, OutOfMemory, Unavailable
 from darkroomd.grain import grained, with_grain
 from darkroomd.job import Engine, Findings, Finish, Maps, Mode, Picture, Ramp, Region, Step, Treatment
 from darkroomd.models import HOW_TO_FETCH, Card, card
 from darkroomd.need import blended, needed, strengths
+from darkroomd.pace import quickest_side
 from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
 from darkroomd.scratch import by_bands, forget, resized, room
 from darkroomd.tone import full_range
 
 # what a process holds besides one tile's activations: interpreter, libraries, networks (measured on 8-bit JPEGs)
 RESIDENT_MB = 160
+
+# a smaller picture would gain less by the best size of tiles than it takes to measure it
+WORTH_MEASURING_PIXELS = 4_000_000
 
 # of a map's cells: the strength of the problem where it is worst, without single cells that look is wrong about
 WORST_QUANTILE = 0.9
@@ -172,31 +176,39 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings
     not a number. Alpha passes through, and grows with its colours.
     """
     result = picture
-    for step in steps:
-        net = network(step.model, engine)
-        if step.region in ("faces", "text"):
-            patches = _patches(step.region, picture, findings)
-            result = result.with_pixels(_laid_over(picture.pixels, result.pixels, patches, net, step.strength, engine))
-            continue
-        cells = strengths(step.where, findings.maps) if step.where and findings and findings.maps else None
-        restored = through(net, picture.pixels, engine, cells)
-        if step.size is not None:
-            result = _enlarged(picture, restored, step.strength, step.size)
-        elif cells is not None:
-            pixels = blended(picture.pixels, restored, step.strength * cells)
-            result = picture.with_pixels(pixels)
-        elif step.strength == 1:
-            result = picture.with_pixels(restored)
-        else:
-            result = picture.with_pixels(by_bands(partial(_mixed, step.strength), picture.pixels, restored))
-        if step.region == "all":
-            picture = result
+    with ThreadPoolExecutor(1) as beside:  # while a step computes, the next one's session is opened
+        opened = [beside.submit(network, step.model, engine) for step in steps]
+        for step, net in zip(steps, opened, strict=True):
+            picture, result = _stepped(step, net.result(), picture, result, engine, findings)
     for finish in steps[-1].finish:
         if finish == "grain" and findings is not None:
             result = result.with_pixels(grained(result.pixels, findings.noise_sigma))
         elif finish == "tone":
             result = result.with_pixels(full_range(result.pixels))
     return result
+
+
+def _stepped(
+    step: Step, net: Network, picture: Picture, result: Picture, engine: Engine, findings: Findings | None
+) -> tuple[Picture, Picture]:
+    """What the next step's network sees, and what its answer is laid over."""
+    if step.region in ("faces", "text"):
+        patches = _patches(step.region, picture, findings)
+        return picture, result.with_pixels(
+            _laid_over(picture.pixels, result.pixels, patches, net, step.strength, engine)
+        )
+    cells = strengths(step.where, findings.maps) if step.where and findings and findings.maps else None
+    restored = through(net, picture.pixels, engine, cells)
+    if step.size is not None:
+        result = _enlarged(picture, restored, step.strength, step.size)
+    elif cells is not None:
+        pixels = blended(picture.pixels, restored, step.strength * cells)
+        result = picture.with_pixels(pixels)
+    elif step.strength == 1:
+        result = picture.with_pixels(restored)
+    else:
+        result = picture.with_pixels(by_bands(partial(_mixed, step.strength), picture.pixels, restored))
+    return result if step.region == "all" else picture, result
 
 
 def _patches(region: Region, picture: Picture, findings: Findings | None) -> list[Patch]:
@@ -264,14 +276,15 @@ def at_size_of(picture: Picture, result: Picture) -> Picture:
 
 @contextmanager
 def opening(mode: Mode, engine: Engine) -> Iterator[None]:
-    """Opens the session of the mode's first network beside what is done meanwhile: the decoding of a first photo.
+    """Opens the session of the network that a picture needs first in this mode, beside its decoding.
 
     What is wrong with the network is told when it is used.
     """
 
     def open_it() -> None:
         with suppress(Unavailable):
-            network(mode.treatments[0].network, engine)
+            if name := needed_first(mode):
+                network(name, engine)
 
     thread = Thread(target=open_it)
     thread.start()
@@ -279,6 +292,22 @@ def opening(mode: Mode, engine: Engine) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+def needed_first(mode: Mode) -> str | None:
+    """The network of a mode's first step, as far as that can be told without the picture; None where it cannot.
+
+    Of several that enlarge, the size of the picture decides, unless the mode says how many times.
+    """
+    if mode.strength == 0:
+        return None
+    first = card(mode.treatments[0].network)
+    if first.scale == 1:
+        return first.name
+    if mode.scale is None or mode.longest_side is not None or mode.megapixels is not None:
+        return None
+    enlarging = _next_up([one for name in mode.networks if (one := card(name)).scale > 1], mode.scale)
+    return enlarging.name if enlarging else None
 
 
 def device_of(steps: tuple[Step, ...], engine: Engine) -> str:
@@ -292,7 +321,10 @@ def through(net: Network, pixels: Any, engine: Engine, cells: Any = None) -> Any
     cells: strengths as of `need`; a tile that is 0 everywhere is not run, and is the picture itself in the answer.
     """
     height, width = pixels.shape[:2]
-    plan: TilePlan | None = tile_plan(net.card, width, height, engine, net.longest_side, cells)
+    longest = net.longest_side
+    if width * height >= WORTH_MEASURING_PIXELS and net.device == CPU:
+        longest = quickest_side(net, min(_tile_side(net.card, engine), longest or net.card.tile))
+    plan: TilePlan | None = tile_plan(net.card, width, height, engine, longest, cells)
     while plan is not None:
         try:
             return _assembled(net, pixels, plan, tiles_to_run(net.card, plan, cells))

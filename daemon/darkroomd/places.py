@@ -44,6 +44,12 @@ def engines_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return state_folder(environ) / "tensorrt"
 
 
+def tiles_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where it is noted how large tiles are best on this machine: it can be measured again, in a second."""
+    given = environ.get("CACHE_DIRECTORY")
+    return (Path(given.split(":")[0]) if given else _xdg(environ, "XDG_CACHE_HOME", ".cache")) / "tiles"
+
+
 def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     given = environ.get(variable)
     base = Path(given) if given else Path(environ.get("HOME", str(Path.home()))) / fallback

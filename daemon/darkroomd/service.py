@@ -36,7 +36,7 @@ from darkroomd.errors import (
 )
 from darkroomd.job import Job, Settled, Sighting, Skip, Staged, Status, Verdict, Written
 from darkroomd.plan import plan
-from darkroomd.polite import Others, on_battery, reasons
+from darkroomd.polite import Others, granted_cores, on_battery, reasons
 from darkroomd.record import Claimed, Ledger, delay_seconds
 from darkroomd.settle import Settling, fingerprint
 from darkroomd.systemd import Systemd
@@ -252,7 +252,7 @@ class Service:
                 log.info("photo.skipped", source=settled.path, reason=settled.reason)
                 continue
             try:
-                cores = len(os.sched_getaffinity(0))
+                cores = granted_cores() or len(os.sched_getaffinity(0))
                 planned = plan(settled, self._folders[settled.root], self._config, self._digests, cores)
             except Unavailable as error:
                 self._unavailable(error)

@@ -23,7 +23,7 @@ from darkroomd.confine import Walls, confined
 from darkroomd.errors import Bug, OutOfMemory, Retryable, raised, told
 from darkroomd.hands import MOST_BYTES, Hands, answering, asking
 from darkroomd.job import Job, Staged
-from darkroomd.polite import step_back
+from darkroomd.polite import granted_cores, step_back
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
@@ -101,9 +101,9 @@ class Worker(Executor):
 def call(run: str, job: Job, hands: Hands | None = None) -> Staged:
     """run: "module:function" of a Job, and of Hands where they are given. What it raises can be named without loading
     anything that the job needed."""
-    if job.engine.threads:  # read once, when the core and libvips start their threads
+    if threads := job.engine.threads or granted_cores():  # read once, when the core and libvips start their threads
         for variable in ("RAYON_NUM_THREADS", "VIPS_CONCURRENCY"):
-            os.environ.setdefault(variable, str(job.engine.threads))
+            os.environ.setdefault(variable, str(threads))
     module, _, name = run.partition(":")
     try:
         function: Callable[..., Staged] = getattr(importlib.import_module(module), name)

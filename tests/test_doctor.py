@@ -3,6 +3,7 @@
 import os
 import pwd
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -76,6 +77,12 @@ def test_a_place_that_cannot_be_written_is_bad(config: Path, monkeypatch: pytest
 def test_little_room_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LITTLE_SPACE_MB", 1 << 60)
     assert [line.split(":")[0] for line in bad(config)] == ["writes to", "state"]
+
+
+def test_a_share_that_does_not_tell_its_room_is_not_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Samba's does through smbnetfs."""
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _path: SimpleNamespace(total=0, free=0))
+    assert bad(config) == []
 
 
 def test_networks_that_are_missing_or_spoiled_are_bad(

@@ -26,8 +26,13 @@ def test_a_finished_photo_is_one_line_of_what_was_found_what_was_done_and_how_lo
 def test_a_place_below_the_working_folder_is_told_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     verdict = Verdict(Path("/in/cat.jpg"), "done", "auto", tmp_path / "out/cat.jpg")
-    assert say.verdict_line(verdict) == "cat.jpg -> out/cat.jpg  ; left as it is; 0.0 s"
+    assert say.verdict_line(verdict) == "cat.jpg -> out/cat.jpg  left as it is; 0.0 s"
     assert say.near(Path("/elsewhere/cat.jpg")) == Path("/elsewhere/cat.jpg")
+
+
+def test_a_result_that_was_taken_from_the_same_photo_is_told_as_that() -> None:
+    verdict = Verdict(Path("/in/cat.jpg"), "done", "auto", Path("/out/cat.jpg"), reason="the same photo as b.jpg")
+    assert say.verdict_line(verdict) == "cat.jpg -> /out/cat.jpg  the same photo as b.jpg; 0.0 s"
 
 
 @pytest.mark.parametrize("status", ["unchanged", "refused", "failed"])
@@ -48,7 +53,7 @@ TAME = "a\\nb\\x1b[31m\\udcff.jpg"
 
 def test_no_name_can_colour_break_or_stop_a_line() -> None:
     done = Verdict(Path(NASTY), "done", "auto", Path(NASTY))
-    assert say.verdict_line(done) == f"{TAME} -> /in/{TAME}  ; left as it is; 0.0 s"
+    assert say.verdict_line(done) == f"{TAME} -> /in/{TAME}  left as it is; 0.0 s"
     refused = Verdict(Path(NASTY), "refused", "auto", reason=f"the same as {NASTY}")
     assert say.verdict_line(refused) == f"{TAME}  refused: the same as /in/{TAME}"
     told = [*say.explanation_lines(explanation(source=NASTY, target=NASTY, rule=NASTY)), *say.status_lines(status())]

@@ -148,7 +148,10 @@ def _room(name: str, folder: Path) -> Fact:
     if not os.access(there, os.W_OK | os.X_OK):
         read_only = os.statvfs(there).f_flag & os.ST_RDONLY
         return Fact(name, f"{folder}: {'mounted read-only' if read_only else f'not writable for {_me()}'}", good=False)
-    free_mb = shutil.disk_usage(there).free // 1_000_000
+    room = shutil.disk_usage(there)
+    if room.total == 0:  # some shares report no blocks at all
+        return Fact(name, f"{folder} (the share does not tell how much is free)")
+    free_mb = room.free // 1_000_000
     return Fact(name, f"{folder} ({free_mb} MB free)", free_mb >= LITTLE_SPACE_MB)
 
 

@@ -120,7 +120,9 @@ class State:
         free = GaugeMetricFamily("darkroomd_free_bytes", "Room on the disk of a folder", labels=["folder"])
         for path in dict.fromkeys([*(folder.output for folder in self._folders), self._state]):
             with suppress(OSError):
-                free.add_metric([str(path)], shutil.disk_usage(path).free)
+                room = shutil.disk_usage(path)
+                if room.total:  # some shares report no blocks at all
+                    free.add_metric([str(path)], room.free)
         yield free
         age = time.monotonic() - self._systemd.alive_at
         yield GaugeMetricFamily("darkroomd_last_look_seconds", "Since the loop's last sign of life", value=age)

@@ -14,8 +14,9 @@ def verdict_line(verdict: Verdict) -> str:
     seconds = sum(verdict.seconds.values())
     if verdict.status == "done":
         where = "" if verdict.output is None else f" -> {printable(str(near(verdict.output)))}"
-        less = f"; {printable(verdict.reason)}" if verdict.reason else ""
-        return f"{name}{where}  {found_words(verdict)}; {steps_words(verdict.steps)}{less}; {seconds:.1f} s"
+        did = steps_words(verdict.steps) if verdict.steps or not verdict.reason else ""
+        words = (found_words(verdict), did, printable(verdict.reason or ""), f"{seconds:.1f} s")
+        return f"{name}{where}  {'; '.join(word for word in words if word)}"
     reason = f": {printable(verdict.reason)}" if verdict.reason else ""
     return f"{name}  {verdict.status}{reason}"
 

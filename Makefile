@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 CORE := Cargo.toml Cargo.lock $(wildcard core_rs/Cargo.toml core_rs/src/*.rs)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_QUIET := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: run test lint format bench peers giants quality sheets torture soak pictures train wheel witnesses readers clean
@@ -155,8 +156,8 @@ $(VENV)/.ready-quality: $(VENV)/.ready-dev
 	@touch $@
 
 # Debian packages that tests use as independent witnesses: installed where we may, else named. systemd-container boots the
-# machine in which the service is tested, debhelper builds the package that is installed there.
-WITNESSES := exiftool:libimage-exiftool-perl strace:strace systemd-nspawn:systemd-container dh:debhelper mkfs.xfs:xfsprogs
+# machine in which the service is tested, debhelper builds the package that is installed there, samba is the NAS.
+WITNESSES := exiftool:libimage-exiftool-perl strace:strace systemd-nspawn:systemd-container dh:debhelper mkfs.xfs:xfsprogs smbd:samba smbnetfs:smbnetfs
 define as_root
 if [ "$$(id -u)" = 0 ]; then $(1); elif sudo -n true 2>/dev/null; then sudo $(1); else false; fi
 endef

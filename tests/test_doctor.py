@@ -81,7 +81,7 @@ def test_little_room_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_share_that_does_not_tell_its_room_is_not_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Samba's does through smbnetfs."""
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _path: SimpleNamespace(total=0, free=0))
+    monkeypatch.setattr("darkroomd.doctor.shutil.disk_usage", lambda _path: SimpleNamespace(total=0, free=0))
     assert bad(config) == []
 
 

@@ -10,7 +10,8 @@ import yaml
 from darkroomd import device, models
 from darkroomd.errors import Unavailable
 from darkroomd.job import Engine
-from tests import networks
+from tests import networks, pictures
+from tests.command import typed
 
 
 def test_every_shipped_network_is_the_file_on_its_card_and_opens() -> None:
@@ -35,6 +36,18 @@ def test_a_changed_recipe_cannot_hide_behind_an_old_network() -> None:
     for block in recipes.values():
         if "begins_with" in block:
             assert block["begins_with"]["sha256"] == digests[block["begins_with"]["recipe"]]
+
+
+def test_a_network_is_added_as_the_page_says_without_a_line_of_code(
+    tmp_path: Path, at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file, a card, a line in modes.yaml."""
+    networks.shipped(tmp_path / "models", monkeypatch, modes="mine: {network: mine}\n", mine=networks.identity())
+    assert "mine.onnx is the file on its card" in typed("models", "verify").stdout
+    pictures.write_png(at_home / "a.png", pictures.scene(48, 32))
+    told = typed("enhance", "a.png", "-m", "mine", "-o", "b.png")
+    assert told.stdout.startswith("a.png -> b.png")
+    assert "mine at 1" in told.stdout
 
 
 def test_a_network_whose_bytes_changed_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,9 @@ class Worker(Executor):
             result = BrokenExecutor("")
         except Exception as error:  # whatever it was that it said, nothing more is heard of it
             self.process.kill()
-            result = BrokenExecutor("" if isinstance(error, ConnectionError) else f"it made no sense: {error!r:.200}")
+            result = BrokenExecutor(
+                "" if isinstance(error, ConnectionError) else f"its answer made no sense: {error!r:.200}"
+            )
         if isinstance(result, Exception):
             answer.set_exception(result)
         else:

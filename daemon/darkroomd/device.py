@@ -48,6 +48,11 @@ SHORTAGE = re.compile(
     r"allocate memory|bad.?alloc(ation)?|out of memory|STATUS_ALLOC_FAILED|OutOfMemory", re.IGNORECASE
 )
 
+# Since 1.32 the official builds report to Microsoft by default, and begin to when they are imported: a device id and a
+# queue of events appear in ~/.cache. It must be said before; disable_telemetry_events() comes too late. And said here,
+# before anything has threads: the C library's setenv beside a getenv crashed 2 of 9,000 processes.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 _SAYING = threading.Lock()
 _opened_seconds: list[float] = []
 
@@ -413,9 +418,6 @@ def _first_line(text: str) -> str:
 
 
 def _onnxruntime() -> Any:
-    # Since 1.32 the official builds report to Microsoft by default, and begin to when they are imported: a device id
-    # and a queue of events appear in ~/.cache. It must be said before; disable_telemetry_events() comes too late.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime  # noqa: PLC0415 - only a process that opens a session pays for it
     except ImportError as error:

@@ -7,6 +7,7 @@ needs four. CannotWrite means that it could not be, and that nothing changed. Ho
 damaged is in ledger_file.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -729,15 +730,16 @@ def _is_there(path: bytes, size: int | None) -> bool:
 
 
 def _has(path: bytes, size: int, digest: str) -> bool:
-    """Whether a file of this name has these bytes. Retryable as above; what we may not read is not ours."""
+    """Whether a file of this name has these bytes. Retryable as above, also when we may not read it: it has the name
+    and the size of a result of ours, and a share may refuse for a moment."""
     if not _is_there(path, size):
         return False
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
-    except PermissionError:
-        return False
     except OSError as error:
+        if error.errno == errno.ELOOP:  # a link took its place
+            return False
         raise Retryable(f"{os.fsdecode(path)} cannot be read: {error.strerror}") from error
 
 

@@ -106,6 +106,7 @@ class Service:
         self._paused: tuple[str, ...] = ()
         self._stale: tuple[str, ...] = ()
         self._lost: tuple[str, ...] = ()
+        self._ended: tuple[str, ...] = ()
         self._stopping = self._reload_asked = self._is_last_look = self._recovered = False
         self._use(config, digests)
 
@@ -431,6 +432,7 @@ class Service:
 
     def _unavailable(self, error: Unavailable) -> None:
         log.error("service.unavailable", reason=str(error))
+        self._ended = (f"the service has stopped: {error}",)
         self.summary.exit_code = EXIT_UNAVAILABLE
         self._stopping = True
 
@@ -525,7 +527,7 @@ class Service:
             self._watcher.stop()
             self._put_back()
             with contextlib.suppress(CannotWrite):
-                self._ledger.tell((), self._wall())
+                self._ledger.tell(self._ended, self._wall())  # until the next start: nobody else can say why
             log.info("service.stopped", exit_code=self.summary.exit_code)
             for number, handler in before.items():
                 signal.signal(number, handler)

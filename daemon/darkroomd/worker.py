@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
@@ -103,10 +104,11 @@ class Worker(Executor):
 def call(run: str, job: Job, hands: Hands | None = None) -> Staged:
     """run: "module:function" of a Job, and of Hands where they are given. What it raises can be named without loading
     anything that the job needed."""
-    if threads := job.engine.threads or granted_cores():  # read once, when the core and libvips start their threads
+    module, _, name = run.partition(":")
+    # read once, when the core and libvips start their threads; beside threads it must not be changed any more
+    if module not in sys.modules and (threads := job.engine.threads or granted_cores()):
         for variable in ("RAYON_NUM_THREADS", "VIPS_CONCURRENCY"):
             os.environ.setdefault(variable, str(threads))
-    module, _, name = run.partition(":")
     try:
         function: Callable[..., Staged] = getattr(importlib.import_module(module), name)
         return function(job) if hands is None else function(job, hands)

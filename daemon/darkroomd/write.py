@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -249,9 +249,9 @@ def _digest(descriptor: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _holds(at: int, name: str, digest: str, size: int) -> bool:
-    """Whether a regular file of this name has these bytes."""
-    descriptor = _regular(at, name)
+def _holds(at: int, name: str, digest: str, size: int, not_ours: Collection[int] = NOT_OURS) -> bool:
+    """Whether a regular file of this name has these bytes. not_ours: what opening it says of no file of ours."""
+    descriptor = _regular(at, name, not_ours)
     if descriptor is None:
         return False
     try:
@@ -260,7 +260,7 @@ def _holds(at: int, name: str, digest: str, size: int) -> bool:
         os.close(descriptor)
 
 
-def _regular(at: int, name: str) -> int | None:
+def _regular(at: int, name: str, not_ours: Collection[int] = NOT_OURS) -> int | None:
     """A descriptor of the regular file of this name; None for a link, a pipe, nothing at all, and what we may not read.
 
     Any other error is the disk's, and says nothing about the bytes: raised.
@@ -268,7 +268,7 @@ def _regular(at: int, name: str) -> int | None:
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
     except OSError as error:
-        if error.errno not in NOT_OURS:
+        if error.errno not in not_ours:
             raise
         return None
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -322,12 +322,18 @@ def _taken(at: int, job: Job, previous: Written | None) -> Iterator[str]:
 
 def _put(at: int, temporary: str, job: Job, previous: Written | None) -> str:
     for name in _names(job, previous):
-        if previous is not None and name == previous.path.name and _holds(at, name, previous.digest, previous.size):
+        if previous is not None and name == previous.path.name and _is_still(at, previous):
             os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
             return name
         if _linked(at, temporary, name):
             return name
     raise Conflict(f"{job.target} is taken by a file that darkroomd did not write")
+
+
+def _is_still(at: int, previous: Written) -> bool:
+    """A result of ours that we may not read in this moment is no stranger's: the disk is believed the next time."""
+    not_ours = [code for code in NOT_OURS if code not in (errno.EACCES, errno.EPERM)]
+    return _holds(at, previous.path.name, previous.digest, previous.size, not_ours)
 
 
 def _linked(at: int, temporary: str, name: str) -> bool:

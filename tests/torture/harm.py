@@ -1,6 +1,7 @@
 """A service in a forked process, and what is done to it: killed before any call, or a system call made to fail."""
 
 import ctypes
+import faulthandler
 import os
 import re
 import shutil
@@ -106,6 +107,7 @@ def _forked(work: Callable[[], object], log: Path) -> int:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.close(out)
+        faulthandler.enable()  # of a crash the log says where
         try:
             work()
             code = 0

@@ -30,6 +30,7 @@ STORIES = {
     "name taken": "files of somebody else's have the names: the results get numbers",
     "no links": "a file system without hard links",
     "left alone": "strength 0: the bytes are copied",
+    "two names": "one photo under two names: the second result is a link to the first",
 }
 # true: the pipeline itself, whose results are known to the byte. random: a stand-in whose results differ each time, as
 # those of a graphics card may, and end with a digest of themselves.
@@ -79,7 +80,8 @@ class House:
             folder.mkdir(parents=True)
         strength = 0 if self.story == "left alone" else 1
         folders = f"folders: [{{watch: {self.inbox}, output: {self.outbox}, mode: general, strength: {strength}}}]\n"
-        (self.home / "config.yaml").write_text(folders + SETTINGS)
+        output = "output: {duplicates: link}\n" if self.story == "two names" else ""
+        (self.home / "config.yaml").write_text(folders + output + SETTINGS)
         edition = 0
         if self.story == "made again":
             self._write_photos(1)
@@ -92,7 +94,7 @@ class House:
 
     def _write_photos(self, edition: int) -> None:
         for number, name in enumerate(PHOTOS):
-            (self.inbox / name).write_bytes(png(10 * edition + number))
+            (self.inbox / name).write_bytes(png(10 * edition + (0 if self.story == "two names" else number)))
 
     def remove(self) -> None:
         for folder in (self.home, self.outbox, self.state):

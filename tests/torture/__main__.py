@@ -7,8 +7,10 @@ here, with the reason.
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -30,6 +32,7 @@ from tests.torture.processes import Processes
 
 LOADED = (numpy.ma, onnxruntime, pyvips, darkroomd.pipeline)  # once, here, and not in each of the thousands of children
 SKIPPED = 77
+LANE = "DARKROOMD_TORTURE_LANE"  # set in a lane: it tells everything, and writes no report
 
 KINDS = ("ext4", "xfs")
 LAYOUTS = ("one disk", "two disks, both are cut", "two disks, the results' is cut")
@@ -112,7 +115,10 @@ CAMPAIGNS = {
 @click.option("--short", is_flag=True, help="A few trials of each, and nothing is written.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--trials", type=int, help="How many of each, instead of thousands.")
-def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None) -> None:
+@click.option("--lanes", default=1, show_default=True, help="So many at the same time, each with a part of the trials.")
+def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None, lanes: int) -> None:
+    if lanes > 1:
+        sys.exit(0 if side_by_side(names, seed, trials, lanes) else 1)
     good = True
     try:
         room = room_of_ones_own()
@@ -130,11 +136,8 @@ def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None) -> 
             for part in act(campaign, *((short_trials, SOME) if short else (trials or long_trials, TRIED))):
                 parts.append(part)
                 good &= part.good
-                facts = {"part": part.name, "trials": part.tally.trials, "wrong": len(part.tally.wrong)}
-                click.echo(json.dumps(facts | {"good": part.good, "moments": part.tally.moments}))
-                for fault in part.tally.wrong[: 0 if part.missed else 40]:
-                    click.echo(f"    {fault}", err=True)
-            if not short:
+                tell(part)
+            if not (short or os.environ.get(LANE)):
                 report(name, parts, time.monotonic() - began, seed)
     except NotHere as reason:
         click.echo(f"skipped: {reason}")
@@ -142,6 +145,52 @@ def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None) -> 
     finally:
         shutil.rmtree(room, ignore_errors=True)  # what is in it; the folder itself is a mount, which ends with us
     sys.exit(0 if good else 1)
+
+
+def tell(part: Part) -> None:
+    facts = {"part": part.name, "trials": part.tally.trials, "wrong": len(part.tally.wrong)}
+    facts |= {"good": part.good, "missed": part.missed, "moments": part.tally.moments}
+    click.echo(json.dumps(facts | ({"faults": part.tally.wrong} if os.environ.get(LANE) else {})))
+    for fault in part.tally.wrong[: 0 if part.missed else 40]:
+        click.echo(f"    {fault}", err=True)
+
+
+def side_by_side(names: Sequence[str], seed: int, trials: int | None, lanes: int) -> bool:
+    """Each lane is a process with its own file systems and dice; what they found is added up."""
+    good = True
+    for name in names or CAMPAIGNS:
+        began = time.monotonic()
+        each = -(-(trials or CAMPAIGNS[name][1]) // lanes)
+        words = [sys.executable, "-m", "tests.torture", name, "--trials", str(each), "--seed"]
+        environ = os.environ | {LANE: "1"}
+        started = [
+            subprocess.Popen(
+                [*words, str(1000 * seed + lane)],
+                env=environ,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            for lane in range(lanes)
+        ]
+        sums: dict[str, Part] = {}
+        try:
+            for one in started:
+                said = one.communicate()[0]
+                good &= one.returncode == 0
+                for line in said.splitlines():
+                    facts = json.loads(line)
+                    tally = Tally(facts["trials"], Counter(facts["moments"]), facts["faults"])
+                    before = sums.get(facts["part"], Part(facts["part"], Tally()))
+                    sums[facts["part"]] = Part(facts["part"], before.tally + tally, facts["missed"])
+        finally:
+            for one in started:
+                one.kill()
+        for part in sums.values():
+            tell(part)
+            good &= part.good
+        report(name, list(sums.values()), time.monotonic() - began, seed)
+    return good
 
 
 def report(name: str, parts: list[Part], seconds: float, seed: int) -> None:

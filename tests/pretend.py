@@ -59,6 +59,11 @@ def imports_numpy(job: Job) -> Staged:
     raise np.exceptions.AxisError("numpy's own")
 
 
+def needs_what_cannot_be_loaded(_job: Job) -> Staged:
+    """As when the loader finds no descriptor free."""
+    raise ImportError("libjxl.so: cannot open shared object file: Too many open files")
+
+
 def tells_its_share(job: Job) -> Staged:
     """Which worker it is, and how many threads it may have."""
     shares = [os.environ.get(name, "-") for name in ("RAYON_NUM_THREADS", "VIPS_CONCURRENCY")]

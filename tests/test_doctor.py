@@ -41,6 +41,18 @@ def test_good_surroundings_are_good(config: Path) -> None:
     assert not (config.parent / "state").exists()
 
 
+@pytest.mark.parametrize("unreadable", [None, OSError(13, "Permission denied")])
+def test_a_package_whose_version_cannot_be_read_is_told(
+    config: Path, monkeypatch: pytest.MonkeyPatch, unreadable: Exception | None
+) -> None:
+    def version(_name: str) -> None:
+        if unreadable is not None:
+            raise unreadable
+
+    monkeypatch.setattr("darkroomd.doctor.version", version)
+    assert bad(config)[0].startswith("darkroomd: its version cannot be read (core ")
+
+
 def test_the_page_as_it_is_printed(at_home: Path, config: Path) -> None:
     answer = typed("doctor", "--config", config)
     assert (answer.exit_code, answer.stderr) == (0, "")

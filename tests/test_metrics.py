@@ -194,3 +194,8 @@ def test_the_dashboard_and_the_alerts_ask_for_figures_that_there_are(where: str,
     assert names(" ".join(asks)) <= real
     page = (ROOT / "docs/operations.md").read_text().split("## Figures")[1].split("\n## ")[0]
     assert names(page) == real
+
+
+def test_without_a_version_that_can_be_read_there_are_figures_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroomd.metrics.version", lambda _name: None)
+    assert Meters().registry.get_sample_value("darkroomd_build_info", {"version": "unknown"}) == 1

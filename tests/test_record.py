@@ -1,5 +1,6 @@
 """The ledger keeps its promises over restarts, beside readers, with a damaged file and in any order of calls."""
 
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from darkroomd import write
-from darkroomd.errors import Busy, CannotWrite, Changed, ConfigError, Conflict
+from darkroomd.errors import Busy, CannotWrite, Changed, ConfigError, Conflict, Retryable
 from darkroomd.job import Fingerprint, Job, Mode, Settled, Staged, Treatment, Verdict, Written
 from darkroomd.record import MOST_ATTEMPTS, Claimed, Healed, Ledger, delay_seconds
 from tests.one_photo import job_for, save
@@ -644,6 +645,27 @@ def test_only_our_own_result_for_the_same_photo_may_be_replaced(tmp_path: Path, 
     ledger.finished(other.id, Written(job.target, D1, 4), NOW)
     again = begun(ledger, photo("a.jpg", version=3, target=job.target))
     assert ledger.previous(again.id) is None, "the name is the other photo's now"
+
+
+def test_a_result_of_ours_that_may_not_be_read_is_waited_for_and_not_given_up(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the photo would get a second result with a number, and the first would stay for ever."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    done(ledger, photo("a.jpg", target=tmp_path / "a.jpg"))
+    claimed = begun(ledger, photo("a.jpg", version=2, target=tmp_path / "a.jpg"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(Retryable, match=r"a\.jpg cannot be read: Permission denied"):
+            ledger.previous(claimed.id)
+    previous = ledger.previous(claimed.id)
+    assert previous is not None
+    (tmp_path / "a.jpg").unlink()
+    (tmp_path / "a.jpg").symlink_to("/etc/hostname")  # and a link is not ours
+    assert ledger.previous(claimed.id) is None
 
 
 def test_a_result_that_may_have_become_public_when_publishing_failed_can_be_replaced(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from darkroomd.errors import Bug, OutOfMemory, Rejected
+from darkroomd.errors import Bug, OutOfMemory, Rejected, Retryable
 from darkroomd.job import Engine, Job, Limits, Mode, Output, Treatment
 from darkroomd.settle import fingerprint
 from darkroomd.workers import Inline, WorkerDied, Workers
@@ -200,6 +200,13 @@ def test_an_exception_of_a_library_comes_back_as_text(tmp_path: Path) -> None:
     assert isinstance(error, Bug)
     assert "numpy's own" in str(error)
     assert "tests/pretend.py" in str(error)
+
+
+def test_a_library_that_cannot_be_loaded_is_never_the_photos_fault(tmp_path: Path) -> None:
+    """No descriptor was free, or the disk failed, when it was to be loaded."""
+    error = Workers(1, "tests.pretend:needs_what_cannot_be_loaded", executor=Inline).submit(job(tmp_path, "x"), 0)
+    assert isinstance(error.exception(), Retryable)
+    assert "a part of darkroomd cannot be loaded" in str(error.exception())
 
 
 def test_the_service_loads_none_of_what_the_workers_need() -> None:

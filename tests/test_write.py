@@ -412,6 +412,26 @@ def test_an_earlier_result_under_a_name_of_another_form_is_let_be(out: Path, ori
     assert hashlib.sha256(earlier.path.read_bytes()).hexdigest() == earlier.digest
 
 
+def test_our_earlier_result_that_may_not_be_read_for_a_moment_is_no_strangers(
+    out: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = published(job_in(out, original))
+    job = job_in(out, original)
+    digest, size = write.stage(job, save)
+    real = os.open
+
+    def refuse(name: Any, flags: int, *more: Any, **named: Any) -> int:
+        if name == "photo.jpg":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(name, flags, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(CannotWrite, match="no permission"):
+            write.publish(job, digest, size, first)
+    assert names(out) == ["photo.jpg"]
+
+
 def test_an_earlier_result_that_was_deleted_does_not_matter(out: Path, original: Path) -> None:
     earlier = published(job_in(out, original))
     earlier.path.unlink()

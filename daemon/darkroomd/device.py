@@ -132,10 +132,11 @@ def runtime_versions() -> dict[str, str]:
     """Which of ONNX Runtime's distributions are installed; two at once overwrite each other's files."""
     found = {}
     for name in DISTRIBUTIONS:
-        try:
-            found[name] = version(name)
-        except (PackageNotFoundError, OSError):  # OSError: the disk is failing, or no descriptor is free
-            continue
+        with contextlib.suppress(
+            PackageNotFoundError, OSError
+        ):  # OSError: the disk is failing, or no descriptor is free
+            # what may not be read is None, and no error
+            found[name] = version(name) or "of a version that cannot be read"
     return found
 
 

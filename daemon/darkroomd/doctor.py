@@ -6,7 +6,7 @@ import pwd
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 
@@ -39,13 +39,23 @@ def examined(config_path: Path, state_folder: Path) -> list[Fact]:
 
 
 def _versions() -> Iterator[Fact]:
-    yield Fact("darkroomd", f"{version('darkroomd')} (core {_core.__version__})")
+    yield Fact(
+        "darkroomd", f"{_ours() or 'its version cannot be read'} (core {_core.__version__})", _ours() is not None
+    )
     yield Fact("python", platform.python_version())
     for name, number in picture.versions().items():
         yield Fact(name, number)
     runtimes = device.runtime_versions()
     for name, number in runtimes.items():
         yield Fact(name, number, good=len(runtimes) == 1)
+
+
+def _ours() -> str | None:
+    """None where the package's own notes cannot be read: then `version` is None, or raises."""
+    try:
+        return version("darkroomd") or None
+    except (PackageNotFoundError, OSError):
+        return None
 
 
 def _networks() -> Iterator[Fact]:

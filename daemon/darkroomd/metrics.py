@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class Meters:
         self._open = Histogram(
             "darkroomd_open_seconds", "Time to open a network", buckets=BUCKETS_SECONDS, registry=self.registry
         )
-        Info("darkroomd_build", "Version", registry=self.registry).info({"version": version("darkroomd")})
+        Info("darkroomd_build", "Version", registry=self.registry).info({"version": _version()})
 
     def event(self, name: str) -> None:
         """One line of the log."""
@@ -241,3 +241,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *_: object) -> None:
         """Being asked is no event."""
+
+
+def _version() -> str:
+    """Where the package's own notes cannot be read, `version` is None, or raises: no reason to have no figures."""
+    with suppress(PackageNotFoundError, OSError):
+        return version("darkroomd") or "unknown"
+    return "unknown"

@@ -91,22 +91,31 @@ class Axis:
     """One direction of a plan."""
 
     length: int
-    core: int
     count: int
     tile: int
+    margin: int
+    edge: int
     blend: int
 
+    @property
+    def step(self) -> int:
+        return self.tile - 2 * self.margin
+
     def start(self, index: int) -> int:
-        return index * self.core
+        """Tiles begin a step apart, an edge before the picture does; each core a margin behind its tile's beginning."""
+        return index and index * self.step - self.edge + self.margin
 
     def end(self, index: int) -> int:
-        return min(self.start(index) + self.core, self.length)
+        return self.length if index + 1 == self.count else self.start(index + 1)
+
+    def lead(self, index: int) -> int:
+        return self.margin if index else self.edge
 
     def fade(self, border: int) -> int:
         """Half the width of the fade at the border before core `border`: at most half a core, or the last core."""
         if border in (0, self.count):
             return 0
-        return min(self.blend, self.core // 2, self.end(border) - self.start(border))
+        return min(self.blend, self.step // 2, self.end(border) - self.start(border))
 
     def weights(self, index: int, scale: int) -> Floats:
         """What tile `index` weighs at each pixel of the result along this axis."""
@@ -133,12 +142,16 @@ class TilePlan:
 
 
 def plan_axis(length: int, tile: int, margin: int, blend: int, multiple_of: int) -> Axis:
-    """The smallest number of equal cores whose tiles keep to the limit, found by trying; cores start at multiples."""
-    for count in range(1, length + 1):
-        core = length if count == 1 else upwards(-(-length // count), multiple_of)
-        side = upwards(core + 2 * margin, multiple_of)
-        if side <= tile:
-            return Axis(length, core, -(-length // core), side, blend)
+    """The smallest number of equal tiles that keep to the limit, found by trying; they start at multiples."""
+    if tile // multiple_of * multiple_of <= 2 * margin:
+        raise ValueError("no room for a core")
+    edge = min(margin, upwards(8, multiple_of))
+    if (side := upwards(length + 2 * edge, multiple_of)) <= tile:
+        return Axis(length, 1, side, margin, edge, blend)
+    for count in range(2, length + 2):
+        for side in range(2 * margin + multiple_of, tile + 1, multiple_of):
+            if -edge + (count - 1) * (side - 2 * margin) + side - edge >= length:
+                return Axis(length, count, side, margin, edge, blend)
     raise ValueError("no room for a core")
 
 
@@ -162,7 +175,8 @@ def cut(pixels: Picture, plan: TilePlan, column: int, row: int, space: Space = "
     """One tile, (1, 3, tile height, tile width)."""
     margin, wide, high = plan.margin, plan.across.tile, plan.down.tile
     padded = mirrored(pixels, margin, margin + high, margin, margin + wide)
-    top, left = plan.down.start(row), plan.across.start(column)
+    top = margin + plan.down.start(row) - plan.down.lead(row)
+    left = margin + plan.across.start(column) - plan.across.lead(column)
     tile = np.broadcast_to(unit(padded[top : top + high, left : left + wide]), (high, wide, 3))
     return np.ascontiguousarray(into(tile, space).transpose(2, 0, 1)[None])
 
@@ -175,9 +189,9 @@ def assemble(
     for tile, (column, row) in zip(tiles, plan.places(), strict=True):
         across, down = plan.across.weights(column, scale), plan.down.weights(row, scale)
         left, top = plan.across.start(column) * scale, plan.down.start(row) * scale
-        margin = plan.margin * scale
+        above, before = plan.down.lead(row) * scale, plan.across.lead(column) * scale
         ys, xs = np.flatnonzero(down), np.flatnonzero(across)
-        part = tile[0][:, ys - top + margin][:, :, xs - left + margin].transpose(1, 2, 0)
+        part = tile[0][:, ys - top + above][:, :, xs - left + before].transpose(1, 2, 0)
         total[np.ix_(ys, xs)] += part * (down[ys, None, None] * across[None, xs, None])
     encoded = out_of(total.astype(np.float32), space)
     if channels == 1:

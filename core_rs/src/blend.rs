@@ -95,7 +95,11 @@ impl Mask<'_> {
                 }
                 if cells.values.is_empty() || cells.values.len() != cells.rows * cells.columns {
                     let given = vec![cells.rows, cells.columns];
-                    return Err(Error::Shape { name: "cells", given, wanted: "(rows, columns), at least (1, 1)".into() });
+                    return Err(Error::Shape {
+                        name: "cells",
+                        given,
+                        wanted: "(rows, columns), at least (1, 1)".into(),
+                    });
                 }
                 cells.values
             }

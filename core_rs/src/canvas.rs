@@ -48,14 +48,14 @@ struct Span {
 }
 
 impl Span {
-    fn new(axis: &Axis, index: usize, margin: usize, scale: usize) -> Self {
+    fn new(axis: &Axis, index: usize, scale: usize) -> Self {
         let (before, after) = (axis.fade(index), axis.fade(index + 1));
         Self {
             from: (axis.start(index) - before) * scale,
             fade: 2 * before * scale,
             solid: (axis.end(index) - after) * scale,
             to: (axis.end(index) + after) * scale,
-            offset: (margin - before) * scale,
+            offset: (axis.lead(index) - before) * scale,
         }
     }
 }
@@ -120,8 +120,8 @@ impl<T: Sample> Canvas<T> {
         }
         let columns = self.plan.across().count();
         let (column, row) = (self.next % columns, self.next / columns);
-        let across = Span::new(self.plan.across(), column, self.plan.margin(), self.scale);
-        let down = Span::new(self.plan.down(), row, self.plan.margin(), self.scale);
+        let across = Span::new(self.plan.across(), column, self.scale);
+        let down = Span::new(self.plan.down(), row, self.scale);
         if column == 0 {
             self.begin_strip(&down)?;
         }

@@ -46,7 +46,7 @@ fn fill<T: Decode, S: TileSample>(
 ) {
     let width = plan.tile().width;
     let columns = Columns::new(plan, column);
-    let first_row = plan.down().start(row) as isize - plan.margin() as isize;
+    let first_row = plan.down().start(row) as isize - plan.down().lead(row) as isize;
     let mut scratch = vec![0.0; 3 * width];
     for y in 0..plan.tile().height {
         let source = picture.row(reflect(first_row + y as isize, plan.picture().height));
@@ -79,9 +79,9 @@ struct Columns {
 impl Columns {
     fn new(plan: &TilePlan, column: usize) -> Self {
         let width = plan.picture().width;
-        let start = plan.across().start(column);
-        let outside = plan.margin().saturating_sub(start);
-        let inside = start.saturating_sub(plan.margin())..(start + plan.tile().width - plan.margin()).min(width);
+        let (start, lead) = (plan.across().start(column), plan.across().lead(column));
+        let outside = lead.saturating_sub(start);
+        let inside = start.saturating_sub(lead)..(start + plan.tile().width - lead).min(width);
         let beyond = plan.tile().width - outside - inside.len();
         Self {
             left: (0..outside).map(|x| reflect(x as isize - outside as isize, width)).collect(),
@@ -152,23 +152,24 @@ mod tests {
     proptest! {
         #[test]
         fn every_tile_pixel_is_the_reflected_picture_pixel(
-            width in 1usize..20, height in 1usize..20, extra in 1usize..9, margin in 0usize..12, multiple_of in 1usize..5,
+            width in 1usize..20, height in 1usize..20, extra in 1usize..9, margin in 0usize..20, multiple_of in 1usize..5,
         ) {
             let size = Size { width, height };
             let pixels: Vec<u16> = (0..width * height * 3).map(|n| (n * 37) as u16).collect();
             let plan = TilePlan::new(size, 2 * margin.next_multiple_of(multiple_of) + multiple_of + extra, margin, 0, multiple_of).unwrap();
-            let margin = plan.margin();
             let Size { width: tile_width, height: tile_height } = plan.tile();
             let mut out = vec![0.0f32; 3 * tile_width * tile_height];
             for index in 0..plan.count() as i64 {
                 let tile = TileMut::new("out", &mut out, &[1, 3, tile_height, tile_width], plan.tile()).unwrap();
                 cut(Picture::new("pixels", &pixels, size, 3).unwrap(), &plan, index, tile, Space::Srgb).unwrap();
                 let core = plan.core(index).unwrap();
+                let (column, row) = plan.place(index).unwrap();
+                let (before, above) = (plan.across().lead(column), plan.down().lead(row));
                 for (position, &value) in out.iter().enumerate() {
                     let (channel, y, x) =
                         (position / tile_width / tile_height, position / tile_width % tile_height, position % tile_width);
-                    let y = reflect((core.top + y) as isize - margin as isize, height);
-                    let x = reflect((core.left + x) as isize - margin as isize, width);
+                    let y = reflect((core.top + y) as isize - above as isize, height);
+                    let x = reflect((core.left + x) as isize - before as isize, width);
                     prop_assert_eq!(value, f32::from(pixels[(y * width + x) * 3 + channel]) * (1.0 / 65535.0));
                 }
             }

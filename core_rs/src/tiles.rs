@@ -6,7 +6,9 @@
 //!  -----------+------------------------+-----------
 //!        |<-->|<-->|              |<-->|<-->|          fades: fade(1) and fade(2) pixels on either side
 //!  |<-------->|                        |<-------->|    margins of tile 1
-//!  |<------------------ tile 1 -------------------------->|  enlarged to the right to a multiple
+//!  |<------------------ tile 1 ------------------>|    as large as all the others
+//!
+//! Around the picture itself there is less: an edge of mirrored pixels.
 //! ```
 
 use crate::error::Error;
@@ -15,13 +17,19 @@ use crate::image::{Rect, Size};
 /// No side, margin or multiple may be larger: sums of a few of them stay far from overflow.
 pub const LARGEST: usize = i32::MAX as usize;
 
+/// Mirrored pixels around the picture itself, at least. More would be computed for nothing: with 8 instead of a whole
+/// margin, `general` and `unblur` lose 0.02 to 0.07 dB in the 8 pixels along the border and nothing elsewhere, while a
+/// picture of 1 megapixel takes 10 % less time. With none at all `unblur` loses 0.5 dB there.
+const EDGE: usize = 8;
+
 /// One direction of a plan. Width and height are computed by the same code and cannot be mistaken for each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Axis {
     length: usize,
-    core: usize,
     count: usize,
     tile: usize,
+    margin: usize,
+    edge: usize,
     blend: usize,
 }
 
@@ -32,15 +40,23 @@ impl Axis {
         if room == 0 {
             return Err(Error::NoRoomForCore { tile, margin, multiple_of });
         }
+        let edge = margin.min(EDGE.next_multiple_of(multiple_of));
+        if length + 2 * edge <= largest_tile {
+            let tile = (length + 2 * edge).next_multiple_of(multiple_of);
+            return Ok(Self { length, count: 1, tile, margin, edge, blend });
+        }
+        // The first and the last tile have a margin on one side and an edge on the other, and so answer for more.
         // Tiles start at multiples, so that they lie on the network's grid as the picture itself does. A network that has
         // learned where JPEG blocks begin loses 1 dB on a tile that is shifted by half a block.
-        let core = if length + 2 * margin <= largest_tile {
-            length
-        } else {
-            length.div_ceil(length.div_ceil(room)).next_multiple_of(multiple_of)
-        };
-        let count = length.div_ceil(core);
-        Ok(Self { length, core, count, tile: (core + 2 * margin).next_multiple_of(multiple_of), blend })
+        let shared = length - 2 * (margin - edge);
+        let step = shared.div_ceil(shared.div_ceil(room).max(2)).next_multiple_of(multiple_of);
+        let count = shared.div_ceil(step).max(2);
+        Ok(Self { length, count, tile: step + 2 * margin, margin, edge, blend })
+    }
+
+    /// From the start of a tile to that of the next.
+    fn step(&self) -> usize {
+        self.tile - 2 * self.margin
     }
 
     /// Of the picture, in pixels.
@@ -60,12 +76,17 @@ impl Axis {
 
     /// First pixel of a core.
     pub fn start(&self, index: usize) -> usize {
-        index * self.core
+        if index == 0 { 0 } else { index * self.step() + self.margin - self.edge }
     }
 
     /// The pixel after a core's last.
     pub fn end(&self, index: usize) -> usize {
-        (self.start(index) + self.core).min(self.length)
+        if index + 1 == self.count { self.length } else { self.start(index + 1) }
+    }
+
+    /// How many pixels of a tile lie before its core.
+    pub fn lead(&self, index: usize) -> usize {
+        if index == 0 { self.edge } else { self.margin }
     }
 
     /// How far neighbours fade into each other on either side of the border before core `border`, in pixels.
@@ -76,7 +97,7 @@ impl Axis {
         if border == 0 || border == self.count {
             return 0;
         }
-        self.blend.min(self.core / 2).min(self.end(border) - self.start(border))
+        self.blend.min(self.step() / 2).min(self.end(border) - self.start(border))
     }
 
     /// The widest fade on this axis: the first, since only the last can be narrower than the others.
@@ -98,9 +119,9 @@ pub struct TilePlan {
 impl TilePlan {
     /// Divides a picture into the fewest equal tiles whose sides do not exceed `tile`.
     ///
-    /// A tile is its core and a margin around it: `halo + blend`, rounded up to a multiple of `multiple_of`. Cores start
-    /// at multiples and tiles are multiples, so that every tile lies on the network's grid as the picture itself does.
-    /// Fewest along each axis: `⌈length / room⌉` where `room` is the largest multiple up to `tile`, less two margins.
+    /// A tile is its core and a margin around it: `halo + blend`, rounded up to a multiple of `multiple_of`; at the picture's
+    /// own border an edge of 8 pixels, or of the next multiple, and no more than the margin. Cores start at multiples and
+    /// tiles are multiples, so that every tile lies on the network's grid as the picture itself does.
     pub fn new(picture: Size, tile: usize, halo: usize, blend: usize, multiple_of: usize) -> Result<Self, Error> {
         let ranges = [
             ("width", picture.width, 1),
@@ -224,7 +245,7 @@ mod tests {
         let first = plan(4000, 3000, 1032, 16, 16, 8);
         let sides: Vec<usize> =
             std::iter::successors(Some(first), TilePlan::smaller).map(|plan| plan.tile().width).collect();
-        assert_eq!(sides, [864, 432, 216, 104]);
+        assert_eq!(sides, [856, 424, 208, 104]);
     }
 
     proptest! {
@@ -245,8 +266,17 @@ mod tests {
                     prop_assert!(before <= axis.widest_fade());
                 }
                 let fewer = axis.count() - 1;
-                prop_assert!(fewer == 0 || (axis.length().div_ceil(fewer).next_multiple_of(multiple_of) + 2 * plan.margin())
-                    .next_multiple_of(multiple_of) > tile);
+                let (edge, margin) = (axis.lead(0), plan.margin());
+                let needed = match fewer {
+                    0 => continue,
+                    1 => axis.length() + 2 * edge,
+                    _ => (axis.length() - 2 * (margin - edge)).div_ceil(fewer) + 2 * margin,
+                };
+                prop_assert!(needed.next_multiple_of(multiple_of) > tile);
+                for index in 1..axis.count() {
+                    let seen_before = axis.start(index - 1) + axis.tile() - axis.lead(index - 1);
+                    prop_assert!(axis.lead(index) == margin && seen_before >= axis.end(index - 1) + margin);
+                }
             }
         }
 

@@ -41,11 +41,11 @@ __version__: Final[str]
 class TilePlan:
     """Where a picture is cut: immutable data; plans made with the same arguments are equal.
 
-    The picture is divided into `columns` × `rows` equal cores (the last may be smaller) that start at multiples of
-    `multiple_of`, so that every tile lies on the network's grid as the picture does; each tile is its core plus
-    `margin` pixels on every side, mirrored where that lies outside the picture, and enlarged (to the right and
-    below) to a multiple of `multiple_of`. All tiles of a plan have the same shape, so one session shape serves.
-    Tiles are numbered row by row.
+    The picture is divided into `columns` × `rows` cores that start at multiples of `multiple_of`, so that every tile
+    lies on the network's grid as the picture does; each tile is its core plus `margin` pixels on every side. Around
+    the picture itself there is less, an edge of 8 pixels or the next multiple (and no more than the margin), mirrored;
+    what is left over at the right and below is mirrored too. All tiles of a plan have the same shape, a multiple of
+    `multiple_of`, so one session shape serves. Tiles are numbered row by row.
 
     Neighbours fade into each other over `blend` pixels on either side of the border between their cores, with weights
     that rise evenly and add up to 1. Where cores are narrower than that the fade is too: at most half a core (or the
@@ -63,7 +63,7 @@ class TilePlan:
     def rows(self) -> int: ...
     @property
     def margin(self) -> int:
-        """halo + blend, rounded up to a multiple of `multiple_of`: pixels around each core."""
+        """halo + blend, rounded up to a multiple of `multiple_of`: pixels around each core, inside the picture."""
     @property
     def tile_width(self) -> int:
         """Of every tile, margins included: a multiple of `multiple_of`."""
@@ -85,7 +85,7 @@ def plan_tiles(width: int, height: int, tile: int, halo: int, blend: int, multip
     halo: pixels of context that a network needs around what it answers for (its receptive radius); blend: pixels
     beyond a core in which neighbours fade into each other, each still with its full halo. ValueError when the
     picture is empty, `multiple_of` is 0, or `tile` leaves no room for a core: when the largest multiple of
-    `multiple_of` up to `tile` is not more than two margins. A picture that fits with its margins into that multiple
+    `multiple_of` up to `tile` is not more than two margins. A picture that fits with its edges into that multiple
     is one tile, no larger than it must be.
     """
 

@@ -62,13 +62,21 @@ def test_a_picture_that_fits_is_one_tile_no_larger_than_it_must_be() -> None:
     assert plan.core(0) == (0, 0, 100, 50)
 
 
+def test_around_the_picture_itself_there_is_no_more_than_an_edge() -> None:
+    """With a margin of 32 on every side, a tile of 1152 × 864 pixels would be 1216 × 928: 10 % more for nothing."""
+    plan = _core.plan_tiles(1152, 864, 1200, 24, 8, 8)
+    assert (len(plan), plan.margin, plan.tile_width, plan.tile_height) == (1, 32, 1168, 880)
+    plan = _core.plan_tiles(4000, 3000, 1064, 24, 8, 8)
+    assert (plan.columns, plan.rows, plan.tile_width, plan.tile_height) == (4, 3, 1056, 1048)
+
+
 def test_plans_shrink_by_half_until_they_cannot() -> None:
     plan: _core.TilePlan | None = _core.plan_tiles(4000, 3000, 1032, 16, 16, 8)
     sides = []
     while plan:
         sides.append(max(plan.tile_width, plan.tile_height))
         plan = plan.smaller()
-    assert sides == [864, 432, 216, 104]
+    assert sides == [856, 424, 208, 104]
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -219,12 +227,12 @@ def test_without_a_blend_tiles_are_cropped_side_by_side() -> None:
 
 
 def test_a_fade_is_never_wider_than_half_a_core() -> None:
-    plan = _core.plan_tiles(4, 1, 22, 0, 10, 1)
-    assert plan.columns == 2
+    plan = _core.plan_tiles(8, 1, 22, 0, 10, 1)
+    assert [plan.core(index)[0] for index in range(len(plan))] == [0, 4]
     canvas = _core.Canvas(plan, 1, "float32")
     for index, value in enumerate([0, 1]):
         canvas.add(index, np.full((1, 3, plan.tile_height, plan.tile_width), value, np.float32))
-    assert canvas.take()[0, :, 0].tolist() == [0, 0.25, 0.75, 1]
+    assert canvas.take()[0, :, 0].tolist() == [0, 0, 0, 0.25, 0.75, 1, 1, 1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "__main__": "cli",
     "cli": "by_hand config confine device doctor errors fetch install job log manual metrics models places record say"
     " service shape status workers",
-    "by_hand": "config device enhance errors job look models original picture pipeline plan save settle watch write",
+    "by_hand": "config device enhance errors job look models original picture pipeline plan save scratch settle"
+    " watch write",
     "doctor": "_core config confine device errors job models picture watch",
     "install": "config errors places",
     "status": "config record",
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     "confine": "job places",
     "log": "",
     # one photo, in a worker
-    "pipeline": "device enhance errors guard hands job look original picture save write xmp",
+    "pipeline": "device enhance errors guard hands job look original picture save scratch transparent write xmp",
     "original": "errors job",
     "picture": "colour errors exif heic iptc job jxl raw scratch",
     "heic": "errors job",
@@ -73,6 +74,7 @@ MAY_IMPORT = {
     "regions": "job",
     "grain": "_core scratch",
     "tone": "scratch",
+    "transparent": "_core job scratch",
     "models": "errors places",
     "device": "errors half job models places polite",
     "half": "errors",
@@ -101,7 +103,7 @@ KNOWN_IN = {
     "onnx": "half",
     "numpy": (
         "colour device enhance faces grain guard half heic jxl lines look need pace picture raw regions save scratch "
-        "tiles tone"
+        "tiles tone transparent"
     ),
     "watchdog": "watch",
     "sqlite3": "ledger_file record",

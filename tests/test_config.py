@@ -69,7 +69,7 @@ output: {format: jpeg, quality: 80, name: "{stem}-{mode}{ext}", existing: confli
 service: {device: cpu, workers: 3, settle_seconds: 0.5, rescan_minutes: 10, memory_limit_mb: 2048, idle_minutes: 1,
           redo: on-change, order: newest, cores: 2, nice: 19, quiet_hours: "22:00-07:00", pause_on_battery: true,
           pause_when_busy_percent: 60, recycle_photos: 9, recycle_mb: 512}
-limits: {max_megapixels: 1000, max_file_mb: 2.5}
+limits: {max_megapixels: 1000, max_file_mb: 2.5, max_decoding_mb: 512}
 """,
     )
     written = Output(
@@ -93,7 +93,7 @@ limits: {max_megapixels: 1000, max_file_mb: 2.5}
         recycle_photos=9,
         recycle_mb=512,
     )
-    assert got.limits == Limits(1000.0, 2.5)
+    assert got.limits == Limits(1000.0, 2.5, 512.0)
 
 
 def test_auto_is_one_worker_without_a_memory_limit(home: Path) -> None:

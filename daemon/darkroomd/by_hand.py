@@ -9,7 +9,7 @@ from typing import Any
 
 from darkroomd.config import Config
 from darkroomd.device import network
-from darkroomd.enhance import missing, peak_memory_mb, steps_for
+from darkroomd.enhance import RESIDENT_MB, missing, peak_memory_mb, steps_for
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
@@ -19,6 +19,7 @@ from darkroomd.picture import decoded
 from darkroomd.pipeline import run
 from darkroomd.plan import SUFFIXES, mode_for, plan, recipe, target_name
 from darkroomd.save import check_size, result_format
+from darkroomd.scratch import at_most, giant
 from darkroomd.settle import fingerprint
 from darkroomd.watch import sightings
 from darkroomd.write import discard, publish
@@ -139,7 +140,8 @@ def explained(source: Path, config: Config) -> Explanation:
         return _refused(source, mode, rule, target, str(error))
     began = time.perf_counter()
     try:
-        picture = decoded(descriptor, config.limits)
+        with at_most(config.limits.max_decoding_mb, "limits.max_decoding_mb"):
+            picture = decoded(descriptor, config.limits)
     except Rejected as error:
         return _refused(source, mode, rule, target, str(error))
     finally:
@@ -192,4 +194,5 @@ def _forecast(picture: Picture, steps: tuple[Step, ...], config: Config) -> tupl
     seconds = sum(network(step.model, engine).seconds_per_megapixel() for step in steps) * picture.megapixels
     known = cards()
     needs = (peak_memory_mb(known[s.model], picture.width, picture.height, engine, bytes_per_pixel) for s in steps)
-    return seconds, max(needs, default=picture.width * picture.height * bytes_per_pixel / 1e6)
+    held = picture.width * picture.height * bytes_per_pixel / 1e6
+    return seconds, max([*needs, held if not giant(picture.pixels.nbytes) else 0.0, RESIDENT_MB + picture.decoding_mb])

@@ -187,6 +187,7 @@ def _known_device(_context: click.Context, _option: click.Parameter, value: str 
 @click.option("--scale", type=click.FloatRange(1, 4, min_open=True), help="How many times as wide, 2 or 4 or between.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
 @click.option("--device", callback=_known_device, help="What computes: auto, cpu, cuda, cuda:1, tensorrt or openvino.")
+@click.option("--again", is_flag=True, help="Also what darkroomd made itself, which is else left alone.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Below each photo also what was found, checked, and how long it took."
 )
@@ -199,13 +200,14 @@ def enhance(
     scale: float | None,
     strength: float | None,
     device: str | None,
+    again: bool,
     verbose: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Enhance photos, or folders of photos. No config needed."""
     with exit_codes():
-        sys.exit(_enhance(inputs, output, mode, scale, strength, device, _told(verbose, quiet, as_json)))
+        sys.exit(_enhance(inputs, output, mode, scale, strength, device, again, _told(verbose, quiet, as_json)))
 
 
 def _enhance(
@@ -215,6 +217,7 @@ def _enhance(
     scale: float | None,
     strength: float | None,
     device: str | None,
+    again: bool,
     tell: Callable[[Any], None],
 ) -> int:
     from dataclasses import replace
@@ -241,7 +244,7 @@ def _enhance(
     with _progress(len(found)) as advance:
         for number, (root, source) in enumerate(found):
             try:
-                job = by_hand.job_for(root, source, output, chosen, settings, number)
+                job = replace(by_hand.job_for(root, source, output, chosen, settings, number), again=again)
                 verdict = by_hand.enhanced_file(job)
             except Retryable as error:
                 if isinstance(error, CannotWrite):

@@ -13,18 +13,20 @@ import numpy as np
 
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
 from darkroomd.device import CPU, Network, network
-from darkroomd.errors import BadResult, OutOfMemory, Unavailable
+from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.grain import grained, with_grain
 from darkroomd.job import Engine, Findings, Finish, Maps, Mode, Picture, Ramp, Region, Step, Treatment
 from darkroomd.models import HOW_TO_FETCH, Card, card
 from darkroomd.need import blended, needed, strengths
 from darkroomd.pace import quickest_side
 from darkroomd.regions import Patch, clear_faces, face_patches, line_patches
-from darkroomd.scratch import by_bands, forget, resized, room
+from darkroomd.scratch import by_bands, forget, giant, resized, room
 from darkroomd.tone import full_range
 
 # what a process holds besides one tile's activations: interpreter, libraries, networks (measured on 8-bit JPEGs)
 RESIDENT_MB = 160
+# what a giant in a scratch file has in memory while somebody walks through it: bands of it and what is made of them
+GIANT_MB = 130
 
 # a smaller picture would gain less by the best size of tiles than it takes to measure it
 WORTH_MEASURING_PIXELS = 4_000_000
@@ -282,7 +284,7 @@ def opening(mode: Mode, engine: Engine) -> Iterator[None]:
     """
 
     def open_it() -> None:
-        with suppress(Unavailable):
+        with suppress(Exception):
             if name := needed_first(mode):
                 network(name, engine)
 
@@ -419,5 +421,6 @@ def peak_memory_mb(card: Card, width: int, height: int, engine: Engine, bytes_pe
     """What `enhanced` will need at most, for explain: a tile's activations, the picture before and after."""
     plan = tile_plan(card, width, height, engine)
     tile_mb = plan.tile_width * plan.tile_height * card.memory_bytes_per_pixel / 1e6
-    pictures_mb = (1 + card.scale**2) * width * height * bytes_per_pixel / 1e6
+    sizes = [width * height * bytes_per_pixel, card.scale**2 * width * height * bytes_per_pixel]
+    pictures_mb = sum(GIANT_MB if giant(size) else size / 1e6 for size in sizes)
     return RESIDENT_MB + tile_mb + pictures_mb

@@ -227,10 +227,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused from the header alone, before decoding."""
+    """What is refused from the header alone, before decoding; and how much memory decoding may take."""
 
     max_megapixels: float = 500.0
     max_file_mb: float = 1024.0
+    max_decoding_mb: float = 4096.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,7 @@ class Twin:
 class Job:
     """Everything that turns one file into one result; plain data for a worker process.
 
+    again: an own result is enhanced like any photo.
     root: the watched folder. target: the destination by the rules, before any number is added to its name.
     recipe: SHA-256 over everything that shapes the result (mode, network digests, output settings). temporary:
     where the result is staged, in the target's folder; the claim sets it. known_content: SHA-256 of the bytes
@@ -290,6 +292,7 @@ class Job:
     search: bool = False
     twins: tuple[Twin, ...] = ()
     output_root: Path | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +336,9 @@ class Picture:
     pixels: numpy (height, width, 1 or 3), uint8 or uint16, in colours that a network knows (sRGB, or grey). own: None
     when the file's own colours are those; else the pixels in them, (height, width, 1, 3 or 4) of the file's type, where
     a colour that sRGB lacks is still there. alpha: (height, width, 1), or None. bits: of a sample in the file.
-    jpeg_quality: of its last save, None for other formats. subsampled: whether its colour was stored at half
-    resolution. lossless: whether its format keeps every bit. notes: what was not kept.
+    decoding_mb: of memory that a giant took because its format must be decoded whole, beside the pixels. jpeg_quality:
+    of its last save, None for other formats. subsampled: whether its colour was stored at half resolution. lossless:
+    whether its format keeps every bit. notes: what was not kept.
     (`Any`, because the service's own process knows nouns and must stay small: it never loads numpy.)
     """
 
@@ -348,6 +352,7 @@ class Picture:
     subsampled: bool = True
     lossless: bool = False
     notes: tuple[str, ...] = ()
+    decoding_mb: float = 0.0
 
     @property
     def width(self) -> int:

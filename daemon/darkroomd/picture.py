@@ -48,6 +48,11 @@ MOVING = {b"hevc", b"hevx", b"isom", b"mp41", b"mp42", b"qt  "}
 # kinds of pixels that only cameras' raw files have: a colour filter array, linear light of the sensor
 RAW_PHOTOMETRICS = {32803, 34892}
 
+# a JPEG that is HDR by a gain map says one of these before its pixels
+GAIN_MAPS = (b"hdr-gain-map", b"21496:-1")
+# what giants are called that cannot be decoded in bands
+WHOLE = {"jpeg": "a progressive JPEG", "png": "an interlaced PNG", "webp": "a WebP", "avif": "an AVIF",
+         "heic": "a HEIC", "raw": "a camera's raw file", "jxl": "a JPEG XL"}  # fmt: skip
 # libvips says these when a file ends too early, in its words for each format (8.18)
 ENDS_EARLY = (
     "truncated",
@@ -59,6 +64,12 @@ ENDS_EARLY = (
     "out of data",
     "end of file",
 )
+# and these when there is no memory, or when nothing is wrong with a file that it has no reader for
+NO_MEMORY = ("out of memory", "insufficient memory", "cannot allocate", "memory allocation", "no space for")
+UNKNOWN_KIND = ("samples out of range", "unsupported", "not supported")
+SAMPLES = "supported are TIFF files of 8 and 16 bits without a sign, and of float samples of 16 and 32"
+KINDS = {"uint": "32-bit integer", "int": "32-bit integer", "double": "64-bit float", "short": "signed 16-bit"}
+MORE_OF_IT = {"tiff": f"; {SAMPLES}"}
 
 
 def decoded(descriptor: int, limits: Limits) -> Picture:
@@ -76,12 +87,14 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
     if form in ("heic", "raw", "jxl"):
         raster = _by_another(form, descriptor, limits)
         image, tags, notes, way_up = _image_of(raster.pixels), raster.tags, list(raster.notes), 1
-        sample_bits = raster.bits
+        sample_bits, decoding_mb = raster.bits, 2 * raster.pixels.nbytes / 1e6 if giant(raster.pixels.nbytes) else 0.0
     else:
         image = _header_or_refusal(descriptor, form)
         within(image.width, image.height, limits)
         tags, notes, way_up = _tags(image, form, descriptor), _left_out(image, form), _way_up(image, form)
-        sample_bits = _bits(image)
+        sample_bits, decoding_mb = _bits(image), _decoding_mb(image, form)
+    if decoding_mb:
+        notes.append(f"{WHOLE[form]} must be decoded whole: that took about {decoding_mb:.0f} MB of memory more")
     try:
         image, more, bits = _samples(image, sample_bits)
         pixels, alpha = _filled(image, way_up)
@@ -95,7 +108,7 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
     return Picture(
         pixels, alpha, form, tags, bits, own, quality, subsampled,
         form in ("png", "tiff", "gif", "raw") or (form == "webp" and _webp_is_lossless(descriptor)),
-        tuple(notes + more + lost),
+        tuple(notes + more + lost), decoding_mb,
     )  # fmt: skip
 
 
@@ -149,6 +162,10 @@ def _header(descriptor: int, **options: int) -> Any:
     """The libvips image of an open file, nothing of it decoded yet. pyvips.Error when it is none."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     source = pyvips.Source.new_from_descriptor(descriptor)
+    head = os.pread(descriptor, 1 << 18, 0)
+    if head.startswith(b"\xff\xd8\xff") and not any(mark in head for mark in GAIN_MAPS):
+        # else libvips maps the whole file, to see whether there is a gain map: of a giant 130 MB
+        return pyvips.Image.jpegload_source(source, access="sequential", fail_on="truncated", **options)
     return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", **options)
 
 
@@ -240,8 +257,12 @@ def _png_size(descriptor: int) -> tuple[int, int]:
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
-def _refusal(error: Exception, form: str) -> Rejected | Retryable:
+def _refusal(error: Exception, form: str) -> Rejected | Retryable | MemoryError:
     said = _short(error)
+    if any(words in str(error).lower() for words in NO_MEMORY):
+        return MemoryError(said)
+    if any(words in said.lower() for words in UNKNOWN_KIND):
+        return Rejected(f"{form.upper()} files of this kind are not supported ({said}){MORE_OF_IT.get(form, '')}")
     if "system error: " in str(error):  # of the disk, and not of the bytes on it
         return Retryable(f"the file cannot be read: {said.removeprefix('system error: ')}")
     if any(words in said.lower() for words in ENDS_EARLY):
@@ -268,6 +289,19 @@ def _image_of(pixels: npt.NDArray[Any]) -> Any:
 def _bits(image: Any) -> int:
     said = image.get("bits-per-sample") if "bits-per-sample" in image.get_fields() else 8
     return max(8, int(said)) if image.format == "ushort" else {"uchar": 8, "float": 32}.get(image.format, 16)
+
+
+def _decoding_mb(image: Any, form: str) -> float:
+    """What a giant takes beside its pixels because its codes do not come from top to bottom."""
+    samples, fields = int(image.width * image.height * image.bands), image.get_fields()
+    if not giant(samples * (2 if image.format == "ushort" else 1)):
+        return 0.0
+    if form == "jpeg" and "jpeg-multiscan" in fields and image.get("jpeg-multiscan"):
+        halved = "jpeg-chroma-subsample" in fields and image.get("jpeg-chroma-subsample") != "4:4:4"
+        return 2 * samples / (2 if halved and image.bands == 3 else 1) / 1e6  # its coefficients, two bytes each
+    if form == "png" and "interlaced" in fields and image.get("interlaced"):
+        return samples * (2 if image.format == "ushort" else 1) / 1e6
+    return 2 * samples * (2 if image.format == "ushort" else 1) / 1e6 if form in ("webp", "avif") else 0.0
 
 
 def _left_out(image: Any, form: str) -> list[str]:
@@ -315,11 +349,8 @@ def _samples(image: Any, bits: int) -> tuple[Any, list[str], int]:
     if image.interpretation in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy"):
         lost.append(f"converted from {image.interpretation} to sRGB")
         image, bits = image.colourspace("rgb16"), 16
-    if image.format in ("double", "complex", "dpcomplex"):
-        image = image.cast("float")
-    elif image.format not in ("uchar", "ushort", "float"):
-        lost.append(f"converted from {image.format} samples to 16 bits")
-        image, bits = image.cast("ushort"), 16
+    if image.format not in ("uchar", "ushort", "float"):
+        raise Rejected(f"files of {KINDS.get(image.format, image.format)} samples are not supported; {SAMPLES}")
     colours = 4 if image.interpretation == "cmyk" else 1 if image.bands < 3 else 3
     if image.bands > colours + 1:
         image = image[: colours + 1] if image.hasalpha() else image[:colours]

@@ -20,6 +20,8 @@ from darkroomd.look import findings
 from darkroomd.original import fingerprint_of
 from darkroomd.picture import check_file, decoded, packet_of
 from darkroomd.save import check_size, encode, losses, result_format
+from darkroomd.scratch import at_most
+from darkroomd.transparent import filled, put_back
 from darkroomd.write import earlier, stage
 from darkroomd.xmp import made_by_us
 
@@ -27,7 +29,7 @@ from darkroomd.xmp import made_by_us
 WEAKER = {0.5: "half strength", 0.0: "the original"}
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
 FOUND_AGAIN = "found again: made earlier from the same photo with the same settings"
-OUR_OWN = "darkroomd made this picture itself, and does not enhance it twice"
+OUR_OWN = "darkroomd made this picture itself, and enhances it again only by `darkroomd enhance --again`"
 
 
 def run(job: Job, hands: Hands = OWN) -> Staged:
@@ -48,10 +50,11 @@ def run(job: Job, hands: Hands = OWN) -> Staged:
         with opening(job.mode, job.engine), timer("decode"):
             picture = _decoded_twice(descriptor, job)
         _still_the_same(job, descriptor)
-        if ours := made_by_us(picture.tags.xmp):
+        if not job.again and (ours := made_by_us(picture.tags.xmp)):
             return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason=f"{OUR_OWN} ({ours})"))
+        shown = filled(picture)
         with timer("look"):
-            found = findings(picture, job.mode.regions, job.engine)
+            found = findings(shown, job.mode.regions, job.engine)
         steps = steps_for(found, job.mode, (picture.width, picture.height))
         check_size(steps, _format(job, picture), job.limits)
         verdict = _verdict(job, picture, found, steps)
@@ -59,26 +62,28 @@ def run(job: Job, hands: Hands = OWN) -> Staged:
             return _left_alone(job, content, verdict, found, picture, descriptor, timer, hands)
         try:
             with timer("enhance"):
-                result = enhanced(picture, steps, job.engine, found)
+                result = enhanced(shown, steps, job.engine, found)
             verdict = replace(verdict, device=device_of(steps, job.engine))
         except BadResult as error:
             return Staged(job, content, timer.on(replace(verdict, status="failed", reason=str(error))))
         with timer("guard"):
-            result, checks, reason = _checked(picture, result, found, job.mode)
+            result, checks, reason = _checked(shown, result, found, job.mode)
         verdict = replace(verdict, guards=checks, width=result.width, height=result.height, reason=reason)
         if not all(check.passed for check in checks):
             return Staged(job, content, timer.on(replace(verdict, status="refused")))
-        return _staged(job, content, verdict, timer, _encoder(job, result, _event(job, steps, content)), hands)
+        save = _encoder(job, put_back(picture, result), _event(job, steps, content))
+        return _staged(job, content, verdict, timer, save, hands)
     finally:
         os.close(descriptor)
 
 
 def _decoded_twice(descriptor: int, job: Job) -> Picture:
     """A refusal is for good, and a read that failed in this moment can look like damage: believed the second time."""
-    try:
-        return decoded(descriptor, job.limits)
-    except Rejected:
-        return decoded(descriptor, job.limits)
+    with at_most(job.limits.max_decoding_mb, "limits.max_decoding_mb"):
+        try:
+            return decoded(descriptor, job.limits)
+        except Rejected:
+            return decoded(descriptor, job.limits)
 
 
 def _checked(

@@ -7,15 +7,18 @@ which pages are done with; they stay in the kernel's cache, which it takes back 
 import errno
 import mmap
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from darkroomd._core import resize
-from darkroomd.errors import Retryable
+from darkroomd.errors import Rejected, Retryable
 
 # two pictures of this size are in memory at once: the photo and its result
 LARGE_BYTES = 160 << 20
@@ -27,6 +30,28 @@ DEFAULT_FOLDER = "/var/tmp"
 def giant(size_bytes: int) -> bool:
     """Whether so many bytes of pixels are too many for memory."""
     return size_bytes >= LARGE_BYTES
+
+
+@contextmanager
+def at_most(memory_mb: float, name: str) -> Iterator[None]:
+    """Within, this process gets no more memory than this beside what it holds; scratch files do not count.
+
+    Rejected, with the name of the limit, where more is asked for; MemoryError where somebody else's limit is lower.
+    """
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held_kb = next(int(line.split()[1]) for line in lines if line.startswith("VmData"))
+    ours = (held_kb << 10) + int(memory_mb * 1e6)
+    lower = [limit for limit in (before, hard) if limit != resource.RLIM_INFINITY and limit <= ours]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([ours, *lower]), hard))
+    try:
+        yield
+    except MemoryError as error:
+        if lower:
+            raise
+        raise Rejected(f"to decode it takes more memory than {name} allows ({memory_mb:g})") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
 
 
 def room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

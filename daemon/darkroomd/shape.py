@@ -176,6 +176,7 @@ class Service(Shape):
 class Limits(Shape):
     max_megapixels: Annotated[float | None, Field(gt=0, le=100_000), _wants("a number above 0, up to 100000")] = None
     max_file_mb: Annotated[float | None, Field(gt=0, le=1_000_000), _wants("a number above 0, up to 1000000")] = None
+    max_decoding_mb: Annotated[float | None, Field(ge=64, le=1_000_000), _wants("a number from 64 to 1000000")] = None
 
 
 class File(Shape):

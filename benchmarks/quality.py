@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import cards, colour, general, hopeless, old_photo, portrait, text, texture, unblur, upscale
+from benchmarks import cards, colour, general, hopeless, old_photo, portrait, text, texture, unblur, upscale, writing
 from benchmarks.bench import Bench
 from benchmarks.results import machine, rewrite
 from darkroomd.places import shipped_folder
@@ -25,6 +25,7 @@ SUBJECTS: dict[str, ModuleType] = {
     "texture": texture,
     "colour": colour,
     "hopeless": hopeless,
+    "writing": writing,
 }
 
 

@@ -195,4 +195,5 @@ def _forecast(picture: Picture, steps: tuple[Step, ...], config: Config) -> tupl
     known = cards()
     needs = (peak_memory_mb(known[s.model], picture.width, picture.height, engine, bytes_per_pixel) for s in steps)
     held = picture.width * picture.height * bytes_per_pixel / 1e6
-    return seconds, max([*needs, held if not giant(picture.pixels.nbytes) else 0.0, RESIDENT_MB + picture.decoding_mb])
+    decoding_mb = RESIDENT_MB + picture.decoding_mb if picture.decoding_mb else 0.0
+    return seconds, max([*needs, 0.0 if giant(picture.pixels.nbytes) else held, decoding_mb])

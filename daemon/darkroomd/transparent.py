@@ -17,7 +17,8 @@ from darkroomd.scratch import bands, by_bands
 COARSER = (4, 16, 64)
 # of a coarse pixel that must be visible for its colour to count
 VISIBLE = 0.05
-ROWS, REACH = 512, 64
+# so many pixels are worked on at once, as floats, with so many rows above and below
+PIXELS_AT_ONCE, REACH = 500_000, 32
 
 
 def filled(picture: Picture) -> Picture:
@@ -43,13 +44,14 @@ def _where_visible(after: Any, before: Any, alpha: Any) -> Any:
 
 def _filled(pixels: Any, alpha: Any) -> Any:
     result = pixels.copy()
-    for top in range(0, len(pixels), ROWS):
-        rows = slice(max(0, top - REACH), top + ROWS + REACH)
+    step = max(REACH, PIXELS_AT_ONCE // pixels.shape[1])
+    for top in range(0, len(pixels), step):
+        rows = slice(max(0, top - REACH), top + step + REACH)
         visible = alpha[rows] > 0
         if visible.all() or not visible.any():
             continue
-        inner = slice(top - rows.start, top - rows.start + ROWS)
-        result[top : top + ROWS] = _carried_on(pixels[rows], alpha[rows], visible[..., 0])[inner]
+        inner = slice(top - rows.start, top - rows.start + step)
+        result[top : top + step] = _carried_on(pixels[rows], alpha[rows], visible[..., 0])[inner]
     return result
 
 

@@ -107,7 +107,8 @@ def _forked(work: Callable[[], object], log: Path) -> int:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.close(out)
-        faulthandler.enable()  # of a crash the log says where
+        faulthandler.enable()  # of a crash the log says where, and of a run that hangs
+        faulthandler.register(signal.SIGALRM, chain=True)
         try:
             work()
             code = 0

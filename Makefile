@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench peers giants quality sheets torture soak pictures train wheel witnesses readers clean
+.PHONY: run test lint format bench peers giants quality sheets torture soak pictures train wheel wheel-aarch64 man deb witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -76,14 +76,18 @@ train: .venv-train/.ready
 	.venv-train/bin/python -m training.export $(MODE) --data $(DATA)
 
 # One wheel for Python 3.11 and newer with everything in it, for glibc 2.28 and newer whatever this machine has (zig links
-# against the old one), and the sdist that it was built from. An aarch64 wheel is the same with
-# TARGET=aarch64-unknown-linux-gnu, after `rustup target add` of it.
+# against the old one), and the sdist that it was built from.
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 wheel: .venv-wheel/.ready $(VENV)/.ready
 	$(BIN)/darkroomd models fetch  # the wheel is for machines without network, too
 	rm -f dist/*.whl dist/*.tar.gz
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" maturin build --release --sdist --zig --compatibility manylinux_2_28 \
 	  --target $(TARGET) --out dist
+
+# The same for 64-bit ARM, made on any machine that has rustup.
+wheel-aarch64:
+	rustup target add aarch64-unknown-linux-gnu
+	$(MAKE) wheel TARGET=aarch64-unknown-linux-gnu
 
 # a page for every command, and the shells' completions, for packages
 man: $(VENV)/.ready-dev

@@ -24,6 +24,7 @@ from darkroomd.job import Engine, Picture, Tags
 from darkroomd.look import findings
 
 Pixels = npt.NDArray[np.uint8]
+COLOURS = 3
 SIDE = 640  # longest side that is judged: middles of the photographs
 GUARDS = ("colour", "area", "neutral", "white", "flat", "halo", "seam", "face", "text")
 
@@ -32,7 +33,11 @@ def photographs(folder: Path, count: int) -> Iterator[Pixels]:
     """The middles of every n-th photograph."""
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     for path in found[:: max(1, len(found) // count)]:
-        image = pyvips.Image.new_from_file(str(path))[:3]
+        try:
+            image = pyvips.Image.new_from_file(str(path))
+        except pyvips.Error:  # two pages of the set are BMP files, which neither this libvips nor the product reads
+            continue
+        image = image[:3] if image.bands >= COLOURS else image[0].bandjoin([image[0], image[0]])
         width, height = min(SIDE, image.width), min(SIDE, image.height)
         yield image.crop((image.width - width) // 2, (image.height - height) // 2, width, height).numpy()
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     "cli": "by_hand config confine device doctor errors fetch install job log manual metrics models places record say"
     " service shape status workers",
-    "by_hand": "config device enhance errors job look models original picture pipeline plan save scratch settle"
+    "by_hand": "config device enhance errors guard job look models original picture pipeline plan save scratch settle"
     " watch write",
     "doctor": "_core config confine device errors job models picture watch",
     "install": "config errors places",
@@ -62,7 +62,8 @@ MAY_IMPORT = {
     "exif": "",
     "iptc": "",
     "xmp": "",
-    "look": "_core device faces job lines scratch tiles",
+    "look": "_core content device faces job lines scratch tiles",
+    "content": "job scratch",
     "enhance": "_core device errors grain job models need pace regions scratch tone",
     "pace": "device errors models places",
     "tiles": "scratch",
@@ -102,8 +103,8 @@ KNOWN_IN = {
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
     "numpy": (
-        "colour device enhance faces grain guard half heic jxl lines look need pace picture raw regions save scratch "
-        "tiles tone transparent"
+        "colour content device enhance faces grain guard half heic jxl lines look need pace picture raw regions save "
+        "scratch tiles tone transparent"
     ),
     "watchdog": "watch",
     "sqlite3": "ledger_file record",

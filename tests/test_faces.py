@@ -88,6 +88,12 @@ def test_the_lines_of_a_page_are_found() -> None:
 
 
 @fetched
+def test_the_lines_of_a_page_are_found_in_strong_noise() -> None:
+    page = pictures.read(pictures.free_picture("page.png")).astype(np.uint8)
+    assert len(lines_in(pictures.with_noise(page, 40))) >= 6
+
+
+@fetched
 @pytest.mark.parametrize("name", ["chelsea.png", "coffee.png", "rocket.jpg"])
 def test_fur_and_wood_are_not_text(name: str) -> None:
     assert lines_in(free(name)) == ()

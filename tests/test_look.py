@@ -120,6 +120,14 @@ def test_content_is_told_by_tone() -> None:
     assert seen(coffee()).content == "photo"
 
 
+def test_a_view_of_sky_over_land_is_a_landscape_and_a_cup_on_a_table_is_not() -> None:
+    sky = np.linspace(1, 0.6, 200)[:, None, None] * np.array([110, 160, 235]) + np.zeros((200, 600, 1))
+    land = np.array([70, 95, 40]) + np.random.default_rng(0).normal(0, 14, (200, 600, 1))
+    view = np.concatenate([sky, land]).clip(0, 255).astype(np.uint8)
+    assert seen(view).content == "landscape"
+    assert seen(coffee()).content == "photo"
+
+
 def test_without_the_network_the_core_measures_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     networks.shipped(tmp_path / "models", monkeypatch, same=networks.identity())
     read = seen(pictures.with_noise(coffee(), 10))

@@ -62,12 +62,7 @@ class Averages(nn.Module):
             [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]]
         )
         second = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
-        # short spectra: a window of 32 pixels along the rows, cosines then sines of 1..16 periods in it
-        window = np.hanning(34)[1:-1] / 16
-        turn = 2 * np.pi * np.outer(np.arange(1, 17), np.arange(32)) / 32
-        waves = window * np.concatenate([np.cos(turn), np.sin(turn)])
-        fixed = {"dct": dct, "colours": colours.reshape(6, 3, 1, 1), "second": second[None, None]}
-        for name, value in (fixed | {"waves": waves.reshape(32, 1, 1, 32)}).items():
+        for name, value in {"dct": dct, "colours": colours.reshape(6, 3, 1, 1), "second": second[None, None]}.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,15 +112,6 @@ class Averages(nn.Module):
         wide = nn.functional.max_pool2d((luma[..., 4:, :] - luma[..., :-4, :]).abs(), 16, 16)
         share = near / (wide + 4)
         out += [share.mean(dim=(2, 3)), (share * wide).mean(dim=(2, 3)) / (wide.mean(dim=(2, 3)) + 1)]
-        # enlargement: detail ends at a frequency, and second differences repeat as often as pixels were put between
-        for turned in (luma, luma.transpose(2, 3)):
-            waves = nn.functional.conv2d(turned, self.waves, stride=(2, 8)).square()
-            out.append(_log((waves[:, :16] + waves[:, 16:]).mean(dim=(2, 3))) / 2)
-            bent = (turned[..., 2:] - 2 * turned[..., 1:-1] + turned[..., :-2]).abs()
-            profile = nn.functional.pad(bent.mean(dim=2), (1, 1), mode="replicate")
-            profile = profile / (profile.mean(dim=2, keepdim=True) + 0.05)
-            waves = nn.functional.conv2d(profile[:, :, None], self.waves, stride=(1, 4)).square()
-            out.append(torch.log2((waves[:, :16] + waves[:, 16:]).mean(dim=(2, 3)) + 1e-5) / 2)
         level = planes[:, :3].mean(dim=(2, 3))
         out += [level / 255, torch.exp(-planes[:, :3] / 3).mean(dim=(2, 3))]
         out.append(torch.exp((planes[:, :3] - 255) / 3).mean(dim=(2, 3)))

@@ -9,16 +9,17 @@ from typing import Any
 
 from darkroomd.config import Config
 from darkroomd.device import network
-from darkroomd.enhance import RESIDENT_MB, missing, peak_memory_mb, steps_for
+from darkroomd.enhance import RESIDENT_MB, megapixels_to_run, missing, peak_memory_mb, steps_for
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
-from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Job, Mode, Picture, Settled, Skip, Step, Verdict
+from darkroomd.guard import guards
+from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Format, Job, Mode, Picture, Settled, Skip, Step, Verdict
 from darkroomd.look import findings
 from darkroomd.models import cards, digests
 from darkroomd.original import opened
 from darkroomd.picture import decoded
 from darkroomd.pipeline import run
 from darkroomd.plan import SUFFIXES, mode_for, plan, recipe, target_name
-from darkroomd.save import check_size, result_format
+from darkroomd.save import check_size, encode, result_format
 from darkroomd.scratch import at_most, giant
 from darkroomd.settle import fingerprint
 from darkroomd.watch import sightings
@@ -138,6 +139,7 @@ def explained(source: Path, config: Config) -> Explanation:
         descriptor = opened(source)
     except (Rejected, Retryable) as error:
         return _refused(source, mode, rule, target, str(error))
+    engine = Engine(device=config.service.device, memory_limit_mb=config.service.memory_limit_mb)
     began = time.perf_counter()
     try:
         with at_most(config.limits.max_decoding_mb, "limits.max_decoding_mb"):
@@ -146,17 +148,18 @@ def explained(source: Path, config: Config) -> Explanation:
         return _refused(source, mode, rule, target, str(error))
     finally:
         os.close(descriptor)
-    found = findings(picture, mode.regions, Engine(device=config.service.device))
-    beside_seconds = 3 * (time.perf_counter() - began)  # reading and looking, and about twice that for writing
+    found = findings(picture, mode.regions, engine)
+    read_seconds = time.perf_counter() - began
     steps = steps_for(found, mode, (picture.width, picture.height))
+    form = result_format(picture, source, target, config.output)
     try:
-        check_size(steps, result_format(picture, source, target, config.output), config.limits)
+        check_size(steps, form, config.limits)
     except Rejected as error:
         return _refused(source, mode, rule, target, str(error))
-    seconds, memory_mb = _forecast(picture, steps, config)
+    seconds, memory_mb = _forecast(picture, found, steps, form, config)
     return Explanation(
         source, mode.name, rule, target, found.facts(), found.limits + picture.notes + missing(found, mode), steps,
-        picture.width, picture.height, seconds + beside_seconds, memory_mb, suggestion=_suggestion(found, mode, config),
+        picture.width, picture.height, seconds + read_seconds, memory_mb, suggestion=_suggestion(found, mode, config),
     )  # fmt: skip
 
 
@@ -188,12 +191,30 @@ def _refused(source: Path, mode: Mode, rule: str, target: Path | None, reason: s
     return Explanation(source, mode.name, rule, target, {}, (), (), 0, 0, 0.0, 0.0, refused=reason)
 
 
-def _forecast(picture: Picture, steps: tuple[Step, ...], config: Config) -> tuple[float, float]:
+def _forecast(
+    picture: Picture, found: Findings, steps: tuple[Step, ...], form: Format, config: Config
+) -> tuple[float, float]:
+    """(seconds, MB) after reading and looking: what each part takes is measured on this photo, now.
+
+    The networks on one small tile each, for as many pixels as they will compute; checking and writing for real, but to
+    nowhere.
+    """
     engine = Engine(device=config.service.device, memory_limit_mb=config.service.memory_limit_mb)
     bytes_per_pixel = picture.pixels.shape[2] * picture.pixels.dtype.itemsize
-    seconds = sum(network(step.model, engine).seconds_per_megapixel() for step in steps) * picture.megapixels
-    known = cards()
-    needs = (peak_memory_mb(known[s.model], picture.width, picture.height, engine, bytes_per_pixel) for s in steps)
-    held = picture.width * picture.height * bytes_per_pixel / 1e6
-    decoding_mb = RESIDENT_MB + picture.decoding_mb if picture.decoding_mb else 0.0
-    return seconds, max([*needs, 0.0 if giant(picture.pixels.nbytes) else held, decoding_mb])
+    held_mb = 0.0 if giant(picture.pixels.nbytes) else picture.width * picture.height * bytes_per_pixel / 1e6
+    least_mb = RESIDENT_MB + max(held_mb, picture.decoding_mb)
+    if not steps:
+        return 0.0, least_mb
+    seconds, known, needs = 0.0, cards(), []
+    for step in steps:
+        per_megapixel = network(step.model, engine).seconds_per_megapixel()
+        seconds += per_megapixel * megapixels_to_run(step, picture, found, engine)
+        needs.append(peak_memory_mb(known[step.model], picture.width, picture.height, engine, bytes_per_pixel))
+    began = time.perf_counter()
+    guards(picture, picture, found.noise_sigma, found.blur_sigma or 0.0)
+    checked = time.perf_counter()
+    with os.fdopen(os.memfd_create("forecast"), "wb") as nowhere:
+        encode(picture, form, config.output, nowhere.fileno(), None, "")
+    pixels = max((step.size[0] * step.size[1] for step in steps if step.size), default=picture.width * picture.height)
+    written = (time.perf_counter() - checked) * pixels / (picture.width * picture.height)
+    return seconds + checked - began + written, max(*needs, least_mb)

@@ -417,6 +417,19 @@ def _least_side(card: Card) -> int:
     return 4 * (card.halo + card.blend)
 
 
+def megapixels_to_run(step: Step, picture: Picture, findings: Findings, engine: Engine) -> float:
+    """What the step's network will compute, margins included."""
+    network_card = card(step.model)
+    if step.region in ("faces", "text"):
+        patches = [(p.box.width * p.factor, p.box.height * p.factor) for p in _patches(step.region, picture, findings)]
+        sizes = [(max(1, round(width)), max(1, round(height))) for width, height in patches]
+    else:
+        sizes = [(picture.width, picture.height)]
+    cells = strengths(step.where, findings.maps) if step.where and findings.maps else None
+    plans = (tile_plan(network_card, width, height, engine, None, cells) for width, height in sizes)
+    return sum(pixels_to_run(network_card, plan, cells) for plan in plans) / 1e6
+
+
 def peak_memory_mb(card: Card, width: int, height: int, engine: Engine, bytes_per_pixel: int) -> float:
     """What `enhanced` will need at most, for explain: a tile's activations, the picture before and after."""
     plan = tile_plan(card, width, height, engine)

@@ -15,7 +15,7 @@ DEVICE = r"auto|cpu|cuda(:\d{1,2})?|tensorrt(:\d{1,2})?|openvino"  # what `servi
 DEVICES = "auto, cpu, cuda (cuda:1 is the second card), tensorrt or openvino"
 Region = Literal["all", "faces", "text", "background"]
 Finish = Literal["grain", "tone"]
-Content = Literal["photo", "portrait", "document", "old photo"]
+Content = Literal["photo", "portrait", "document", "old photo", "landscape"]
 
 # how the names of files in these formats end; a result whose format is right keeps the photo's spelling
 SPELLINGS: dict[Format, tuple[str, ...]] = {

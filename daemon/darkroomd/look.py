@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darkroomd._core import Measurement, measure
+from darkroomd.content import SAMPLED_PIXELS, content, shown
 from darkroomd.device import Detector, detector, looker
 from darkroomd.faces import faces
-from darkroomd.job import MAP_CELL, Box, Content, Engine, Face, Findings, Maps, Picture, Region
+from darkroomd.job import MAP_CELL, Box, Engine, Face, Findings, Maps, Picture, Region
 from darkroomd.lines import lines
 from darkroomd.scratch import bands, sampled
 from darkroomd.tiles import Seen
@@ -45,18 +46,11 @@ PLAIN_LEVELS = 3.0  # standard deviation of the luma in a picture of nothing
 # an earlier save shows beneath the last one when it is at least this much stronger
 EARLIER_SAVE = 15
 
-# content: faces that fill this share of the picture, lines of text that do, a page's share of paper, and how little
-# colour an old photograph has: the spread of Cb and Cr around their common tint, in 8-bit levels
-PORTRAIT_SHARE = 0.04
-TEXT_SHARE = 0.06
-PAPER_SHARE = 0.45
-FADED_SPREAD_LEVELS = 6.0
 # where the strongest edges are as crisp as this and it is not noise or blocks that make them so, there is no blur
 CRISP_SIGMA = 0.3
 CALM_SIGMA = 3.0
 EVEN_BLOCKINESS = 1.5
 DRAWN_SHARE = 0.5
-SAMPLED_PIXELS = 200_000
 SLOPE_PER_NOISE = 0.89  # mean slope of even noise with sigma 1
 
 
@@ -72,7 +66,7 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
     bright, dark = (100 * _share_of_pixels(share, picture) for share in (measured.bright, measured.dark))
     found_faces = _found(faces, picture, "faces", engine) if "faces" in regions else None
     found_text = _found(lines, picture, "lines", engine) if "text" in regions else None
-    luma, spread, paper = _tone(picture)
+    scene = shown(picture.pixels, found_faces or (), found_text or ())
     motion = None if told is None else told.motion
     return Findings(
         megapixels=picture.megapixels,
@@ -81,14 +75,14 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
         blockiness=_blockiness(measured),
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
-        limits=_limits(bright, dark, blur_sigma, motion or 0.0) + _limits_of_tone(luma),
+        limits=_limits(bright, dark, blur_sigma, motion or 0.0) + _limits_of_tone(scene.luma),
         faces=found_faces,
         text=found_text,
         visible_quality=_visible_quality(picture, told),
         motion=motion,
         grain=None if told is None else told.grain,
-        brightness=float(luma.mean()) / 2.55,
-        content=_content(picture, found_faces or (), found_text or (), spread, paper),
+        brightness=float(scene.luma.mean()) / 2.55,
+        content=content(scene),
         maps=None if told is None else _maps(told, measured),
     )
 
@@ -146,36 +140,6 @@ def _drawn(picture: Picture) -> bool:
     step = max(1, round((picture.width * picture.height / SAMPLED_PIXELS) ** 0.5))
     rows = sampled(picture.pixels, step)
     return rows.shape[1] > 1 and float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean()) >= DRAWN_SHARE
-
-
-def _tone(picture: Picture) -> tuple[npt.NDArray[np.float32], float, float]:
-    """Of a sample of pixels: luma in 8-bit levels, the spread of chroma around its mean, the share of bright paper."""
-    step = max(1, round((picture.width * picture.height / SAMPLED_PIXELS) ** 0.5))
-    sample = sampled(picture.pixels, step, step).reshape(-1, picture.pixels.shape[2]).astype(np.float32)
-    if picture.pixels.dtype == np.uint16:
-        sample /= 257
-    red, green, blue = sample[:, 0], sample[:, sample.shape[1] // 2], sample[:, -1]
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    chroma = np.stack([0.564 * (blue - luma), 0.713 * (red - luma)])
-    around = np.linalg.norm(chroma - chroma.mean(axis=1, keepdims=True), axis=0)
-    paper = (luma >= 0.85 * np.quantile(luma, 0.98)) & (np.abs(chroma).max(axis=0) < 24)
-    return luma, float(np.quantile(around, 0.9)), float(paper.mean())
-
-
-def _content(
-    picture: Picture, found_faces: tuple[Face, ...], found_text: tuple[Box, ...], spread: float, paper: float
-) -> Content:
-    area = picture.width * picture.height
-    text_share = sum(box.width * box.height for box in found_text) / area
-    if text_share >= TEXT_SHARE or (found_text and paper >= PAPER_SHARE):
-        return "document"
-    if paper >= 1.5 * PAPER_SHARE and spread < FADED_SPREAD_LEVELS:
-        return "document"
-    if spread < FADED_SPREAD_LEVELS:
-        return "old photo"
-    if found_faces and max(face.width * face.height for face in found_faces) >= PORTRAIT_SHARE * area:
-        return "portrait"
-    return "photo"
 
 
 Finder = Callable[[Any, Detector], tuple[Found, ...]]

@@ -26,6 +26,7 @@ COMMANDS = [
     "status",
     "retry",
     "models",
+    "man",
     "doctor",
     "install-service",
     "uninstall-service",

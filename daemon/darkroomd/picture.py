@@ -48,8 +48,6 @@ MOVING = {b"hevc", b"hevx", b"isom", b"mp41", b"mp42", b"qt  "}
 # kinds of pixels that only cameras' raw files have: a colour filter array, linear light of the sensor
 RAW_PHOTOMETRICS = {32803, 34892}
 
-# a JPEG that is HDR by a gain map says one of these before its pixels
-GAIN_MAPS = (b"hdr-gain-map", b"21496:-1")
 # what giants are called that cannot be decoded in bands
 WHOLE = {"jpeg": "a progressive JPEG", "png": "an interlaced PNG", "webp": "a WebP", "avif": "an AVIF",
          "heic": "a HEIC", "raw": "a camera's raw file", "jxl": "a JPEG XL"}  # fmt: skip
@@ -162,10 +160,6 @@ def _header(descriptor: int, **options: int) -> Any:
     """The libvips image of an open file, nothing of it decoded yet. pyvips.Error when it is none."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     source = pyvips.Source.new_from_descriptor(descriptor)
-    head = os.pread(descriptor, 1 << 18, 0)
-    if head.startswith(b"\xff\xd8\xff") and not any(mark in head for mark in GAIN_MAPS):
-        # else libvips maps the whole file, to see whether there is a gain map: of a giant 130 MB
-        return pyvips.Image.jpegload_source(source, access="sequential", fail_on="truncated", **options)
     return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", **options)
 
 

@@ -13,7 +13,7 @@ import pytest
 from darkroomd import _core, device, enhance, models
 from darkroomd.config import builtin_modes
 from darkroomd.errors import BadResult, OutOfMemory
-from darkroomd.job import Engine, Findings, Mode, Picture, Step, Tags, Treatment
+from darkroomd.job import Box, Engine, Face, Findings, Mode, Picture, Step, Tags, Treatment
 from darkroomd.places import shipped_folder
 from tests import networks, pictures
 
@@ -288,6 +288,13 @@ def test_mode_auto_runs_the_network_only_for_a_reason(facts: dict[str, Any], rea
 def test_mode_auto_takes_noise_away_before_it_sharpens() -> None:
     chosen = enhance.steps_for(found(noise_sigma=9.0, blur_sigma=1.5), AUTO, SIZE)
     assert [step.model for step in chosen] == ["general", "unblur"]
+
+
+def test_mode_auto_sharpens_faces_and_letters_once_by_their_own_networks() -> None:
+    face = Face(200, 100, 120, 160, ((230, 150), (290, 150), (260, 180), (235, 220), (285, 220)), 0.9)
+    soft = found(blur_sigma=2.0, faces=(face,), text=(Box(300, 300, 200, 30),))
+    chosen = enhance.steps_for(soft, AUTO, SIZE)
+    assert [(s.model, s.region) for s in chosen] == [("unblur", "background"), ("text", "text"), ("portrait", "faces")]
 
 
 def test_other_modes_need_no_reason_and_strength_0_is_none() -> None:

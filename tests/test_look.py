@@ -54,6 +54,16 @@ def test_clipped_light_and_black_shadows_are_said_in_percent() -> None:
     )
 
 
+def test_the_white_of_a_page_is_no_lost_light() -> None:
+    page = np.full((400, 400, 3), 255, np.uint8)
+    for top in range(40, 360, 20):
+        page[top : top + 8, 40:360:3] = 0
+    found = seen(page)
+    assert found.content == "document"
+    assert found.clipped_percent > 50
+    assert not any("white" in limit for limit in found.limits)
+
+
 def test_strong_blur_is_said_to_be_beyond_repair() -> None:
     found = seen(pictures.image_of(coffee()).gaussblur(5).numpy())
     assert any("strong blur" in limit for limit in found.limits)

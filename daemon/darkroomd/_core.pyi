@@ -26,6 +26,7 @@ __all__ = [
     "measure",
     "mirrored",
     "mix",
+    "mix_cells",
     "plan_tiles",
     "resize",
     "rgb_from_luma_chroma",

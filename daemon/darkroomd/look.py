@@ -67,6 +67,8 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
     found_faces = _found(faces, picture, "faces", engine) if "faces" in regions else None
     found_text = _found(lines, picture, "lines", engine) if "text" in regions else None
     scene = shown(picture.pixels, found_faces or (), found_text or ())
+    subject = content(scene)
+    lost = 0.0 if subject == "document" else bright  # the white of paper and of screens was never anything else
     motion = None if told is None else told.motion
     return Findings(
         megapixels=picture.megapixels,
@@ -75,14 +77,14 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
         blockiness=_blockiness(measured),
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
-        limits=_limits(bright, dark, blur_sigma, motion or 0.0) + _limits_of_tone(scene.luma),
+        limits=_limits(lost, dark, blur_sigma, motion or 0.0) + _limits_of_tone(scene.luma),
         faces=found_faces,
         text=found_text,
         visible_quality=_visible_quality(picture, told),
         motion=motion,
         grain=None if told is None else told.grain,
         brightness=float(scene.luma.mean()) / 2.55,
-        content=content(scene),
+        content=subject,
         maps=None if told is None else _maps(told, measured),
     )
 

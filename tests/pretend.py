@@ -1,5 +1,6 @@
 """A pipeline that does what the photo's bytes tell it to do, for tests of what happens around it."""
 
+import json
 import os
 import signal
 import time
@@ -39,6 +40,7 @@ def run(job: Job) -> Staged:
         "huge": OutOfMemory("no tile is small enough"),
         "network": Unavailable("general.onnx is not the file on its card"),
         "bug": ValueError("what was that"),
+        "library": json.JSONDecodeError("not what was expected", "", 0),
     }.get(word)
     if word == "vanished":
         job.source.unlink()

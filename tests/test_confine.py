@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import pytest
 
 from darkroomd import config, confine
 from darkroomd.confine import Walls, walls
+from darkroomd.hands import answering
 from darkroomd.job import Job, Mode, Output, Twin
 from darkroomd.places import engines_folder
 from darkroomd.workers import WorkerDied, Workers
@@ -158,6 +160,17 @@ def test_a_worker_that_says_what_makes_no_sense_is_not_believed_and_ends(lie: st
         assert process.exitcode == -9
     finally:
         workers.stop()
+
+
+def test_what_was_opened_for_a_worker_that_is_gone_is_closed(photo: Path) -> None:
+    line, theirs = Pipe()
+    hand_over = answering(line, job_of(photo, Mode("", ())))
+    theirs.close()
+    before = len([*Path("/proc/self/fd").iterdir()])
+    with pytest.raises(BrokenPipeError):
+        hand_over("original", 0)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    line.close()
 
 
 def test_nothing_that_a_worker_says_is_unpickled() -> None:

@@ -259,6 +259,15 @@ def test_beside_the_first_decoding_only_the_network_that_is_needed_is_opened(
     assert seen == opened
 
 
+def test_no_card_is_opened_while_decoding_limits_the_memory_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set[str]()
+    monkeypatch.setattr(enhance, "network", lambda name, engine: seen.add(name))
+    monkeypatch.setattr(enhance, "candidates", lambda *_: (device.Device("cuda"), device.CPU))
+    with enhance.opening(builtin_modes()["general"], ENGINE):
+        pass
+    assert seen == set()
+
+
 SIZE = (640, 480)
 AUTO = builtin_modes()["auto"]
 

@@ -133,6 +133,11 @@ def test_a_step_that_no_place_needs_is_not_done() -> None:
     assert (noisy.where, noisy.percent) == ((), None)
 
 
+def test_how_much_of_a_picture_a_step_changed_is_heard_from_a_worker_too() -> None:
+    step = Step("general", "d" * 64, "all", 0.5, "noise, in 40 % of the picture", percent=40)
+    assert Step.of(step.as_json()) == step
+
+
 def test_a_mode_keeps_its_places_on_the_way_to_the_ledger_and_back() -> None:
     for mode in builtin_modes().values():
         assert Mode.of(mode.plain() | {"name": mode.name}) == mode

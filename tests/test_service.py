@@ -316,6 +316,45 @@ def test_why_a_photo_has_no_copy_lies_in_failed_until_the_photo_changes(house: H
     assert not (house.outbox / "failed").exists()
 
 
+def test_no_reason_stays_when_the_photo_is_again_what_it_was_when_it_was_done(house: House) -> None:
+    photo = house.drop("a.jpg")
+    house.look()
+    photo.write_text("bad")
+    house.look()
+    assert "failed/a.jpg.txt" in house.results()
+    photo.write_text("photo")
+    house.look()
+    assert house.results() == {"a.jpg": "better photo"}
+    assert house.ledger.counts() == {"done": 1, "superseded": 2}
+
+
+def test_no_reason_stays_when_the_result_gets_its_name_at_the_next_start(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    photo = house.drop("a.jpg", "bad")
+    house.look()
+    photo.write_text("photo")
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "publish", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            house.look()
+    assert "failed/a.jpg.txt" in house.results()
+    house.a_service().recover()
+    assert house.results() == {"a.jpg": "better photo"}
+
+
+def test_what_nobody_foresaw_is_told_in_a_line_and_not_as_a_traceback(house: House) -> None:
+    house.drop("a.jpg", "library")
+    house.look()
+    (entry,) = house.ledger.rows(("failed",), 9)
+    assert entry.reason is not None
+    assert "Traceback" not in entry.reason + house.results()["failed/a.jpg.txt"]
+    assert entry.reason.startswith("json.decoder.JSONDecodeError: not what was expected")
+
+
 def test_why_lies_beside_the_place_of_the_copy_or_nowhere_if_that_is_wanted(house: House) -> None:
     for where in ("beside", "none"):
         house.config = replace(house.config, output=Output(reasons=where))

@@ -154,6 +154,15 @@ def test_a_disk_that_says_no_is_no_trouble_and_nothing_half_written_is_left(
     assert [name for name in files(job) if "." in name] == []
 
 
+def test_where_there_are_no_links_the_note_is_there_all_the_same(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    why.put(job, "refused", "no", NOW)
+    assert files(job) == ["failed", "failed/2024", "failed/2024/broken.jpg.txt"]
+
+
 def test_an_output_folder_that_is_not_there_is_not_made(job: Job) -> None:
     (job.output_root).rmdir()  # type: ignore[union-attr]
     why.put(job, "refused", "no", NOW)

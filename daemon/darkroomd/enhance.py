@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
-from darkroomd.device import CPU, Network, network
+from darkroomd.device import CPU, Network, candidates, network
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.grain import grained, with_grain
 from darkroomd.job import Engine, Findings, Finish, Maps, Mode, Picture, Ramp, Region, Step, Treatment
@@ -280,12 +280,14 @@ def at_size_of(picture: Picture, result: Picture) -> Picture:
 def opening(mode: Mode, engine: Engine) -> Iterator[None]:
     """Opens the session of the network that a picture needs first in this mode, beside its decoding.
 
+    On the processor only: while a photo is decoded this process has a limit to its memory. The driver of a graphics
+    card asks for far more than it uses, and a card that could not be opened then would not be used afterwards.
     What is wrong with the network is told when it is used.
     """
 
     def open_it() -> None:
         with suppress(Exception):
-            if name := needed_first(mode):
+            if candidates(engine.device, engine.worker) == (CPU,) and (name := needed_first(mode)):
                 network(name, engine)
 
     thread = Thread(target=open_it)

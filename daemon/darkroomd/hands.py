@@ -93,11 +93,12 @@ def answering(line: Connection, job: Job, hands: Hands = OWN) -> Callable[[str, 
         except Exception as error:
             line.send_bytes(json.dumps(told(error)).encode())
             return
-        line.send_bytes(json.dumps({"open": descriptor is not None} | told_too).encode())
-        if descriptor is not None:
-            try:
+        try:
+            line.send_bytes(json.dumps({"open": descriptor is not None} | told_too).encode())
+            if descriptor is not None:
                 send_handle(line, descriptor, os.getpid())  # the process id is for Windows
-            finally:
+        finally:
+            if descriptor is not None:
                 os.close(descriptor)
 
     return answer

@@ -503,6 +503,7 @@ class Step:
             reason=_a(str, plain.get("reason", "")),
             size=None if size is None else (_a(int, size[0]), _a(int, size[1])),
             finish=tuple(_a(str, one) for one in plain.get("finish", ())),
+            percent=None if plain.get("percent") is None else _a(int, plain["percent"]),
         )
 
 

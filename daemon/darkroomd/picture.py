@@ -255,10 +255,10 @@ def _refusal(error: Exception, form: str) -> Rejected | Retryable | MemoryError:
     said = _short(error)
     if any(words in str(error).lower() for words in NO_MEMORY):
         return MemoryError(said)
-    if any(words in said.lower() for words in UNKNOWN_KIND):
-        return Rejected(f"{form.upper()} files of this kind are not supported ({said}){MORE_OF_IT.get(form, '')}")
     if "system error: " in str(error):  # of the disk, and not of the bytes on it
         return Retryable(f"the file cannot be read: {said.removeprefix('system error: ')}")
+    if any(words in said.lower() for words in UNKNOWN_KIND):
+        return Rejected(f"{form.upper()} files of this kind are not supported ({said}){MORE_OF_IT.get(form, '')}")
     if any(words in said.lower() for words in ENDS_EARLY):
         return Incomplete(f"the {form.upper()} file ends too early ({said})")
     return Rejected(f"the {form.upper()} file is damaged ({said})")

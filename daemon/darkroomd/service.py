@@ -25,6 +25,7 @@ from darkroomd.device import workers_for
 from darkroomd.errors import (
     EXIT_DONE,
     EXIT_UNAVAILABLE,
+    Bug,
     CannotWrite,
     Changed,
     ConfigError,
@@ -171,7 +172,7 @@ class Service:
         self._running.clear()
         self._settling.forget()
         self._scan_due = -float("inf")
-        healed = self._ledger.heal(self._wall(), write.publish)
+        healed = self._ledger.heal(self._wall(), _publish)
         self._recovered = True
         facts = {name: getattr(healed, name) for name in healed.__slots__}
         for problem in facts.pop("problems"):
@@ -325,7 +326,6 @@ class Service:
             if written is not None:
                 # Not to be taken for trouble with the photo: it is public, and the next start finds it by its digest.
                 self._ledger.finished(claimed.id, written, self._wall())
-                why.take_back(claimed.job)
                 verdict = replace(staged.verdict, output=written.path)
                 self._tell(verdict, f"photo.{verdict.status}", claimed.id)
 
@@ -341,9 +341,9 @@ class Service:
             return None
         state = self._ledger.staged(claimed.id, staged, self._wall())
         if state == "staged" and staged.digest is not None:
-            return write.publish(staged.job, staged.digest, staged.size, self._ledger.previous(claimed.id))
+            return _publish(staged.job, staged.digest, staged.size, self._ledger.previous(claimed.id))
+        why.take_back(job)  # also what was said of other bytes, before these came back
         if state in ("done", "unchanged"):
-            why.take_back(job)
             self._tell(verdict, f"photo.{state}", claimed.id)
         else:  # the ledger knows this very result already
             write.discard(staged.temporary)
@@ -352,7 +352,7 @@ class Service:
 
     def _trouble(self, claimed: Claimed, error: Exception, now: float) -> None:
         """Who must act decides. Every branch ends in one state of the ledger, and in one line of the log."""
-        job, reason, wall = claimed.job, str(error), self._wall()
+        job, reason, wall = claimed.job, _reason(error), self._wall()
         failed = Verdict(job.source, "failed", job.mode.name, reason=reason)
         found = fingerprint(job.source)
         if found not in (None, job.fingerprint) and not isinstance(error, WorkerDied | Unavailable):
@@ -543,6 +543,18 @@ class Service:
                     self._ledger.release([claimed.id], self._wall())
                     log.info("photo.put_back", source=claimed.job.source, job=claimed.id)
             self._collect(self._clock())
+
+
+def _publish(job: Job, digest: str, size: int, previous: Written | None) -> Written:
+    """As write's; and why there was no result is no longer so, before the ledger says that there is one."""
+    written = write.publish(job, digest, size, previous)
+    why.take_back(job)
+    return written
+
+
+def _reason(error: Exception) -> str:
+    """In a line: of a traceback, which the log has whole, the last."""
+    return str(error).strip().rpartition("\n")[2] if isinstance(error, Bug) else str(error)
 
 
 def _believed_at(job: Job, wall: float) -> float:

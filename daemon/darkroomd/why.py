@@ -5,6 +5,7 @@ and neither replaced nor removed, with no ledger to ask. The ledger and its `sta
 cannot be written is no trouble: nothing in here raises for what a disk says.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -18,6 +19,7 @@ from darkroomd.job import Job
 FOLDER = "failed"
 _CERTIFICATE = "darkroomd wrote this and takes it away when the photo is done; you may delete it: "
 _LONGEST = 64 << 10
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK}
 _WHAT_NEXT = {
     "refused": "It is tried again by itself when the photo changes.",
     "failed": "It is tried again when the photo changes, or by `darkroomd retry` with its name.",
@@ -62,9 +64,7 @@ def put(job: Job, state: str, reason: str, now: float) -> None:
             os.unlink(temporary, dir_fd=root)
         try:
             _write(root, temporary, text.encode())
-            if taken is None:
-                os.link(temporary, path.name, src_dir_fd=root, dst_dir_fd=at, follow_symlinks=False)
-            else:
+            if taken is not None or not _linked(root, temporary, at, path.name):
                 os.replace(temporary, path.name, src_dir_fd=root, dst_dir_fd=at)
         finally:
             with suppress(OSError):
@@ -88,6 +88,19 @@ def take_back(job: Job) -> None:
             for depth in range(len(parts), 0, -1) if where == FOLDER else ():
                 with _folder(job.output_root, parts[: depth - 1]) as above:
                     os.rmdir(parts[depth - 1], dir_fd=above)
+
+
+def _linked(root: int, temporary: str, at: int, name: str) -> bool:
+    """The note under a free name; False where the place has no links, as FAT and many shares."""
+    try:
+        os.link(temporary, name, src_dir_fd=root, dst_dir_fd=at, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True
 
 
 def _below(job: Job, path: Path) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class Worker(Executor):
 
     def __init__(self, inside: Walls | None, nice: int) -> None:
         self.process: BaseProcess | None = None
+        self._listener: Thread | None = None
         self._inside, self._nice = inside, nice
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -53,8 +54,9 @@ class Worker(Executor):
             raise BrokenExecutor("the worker had died") from error
         answer: Future[Any] = Future()
         answer.set_running_or_notify_cancel()
-        self._listener = Thread(target=self._listen, args=(args[-1], answer), name="worker", daemon=True)
-        self._listener.start()
+        listener = Thread(target=self._listen, args=(args[-1], answer), name="worker", daemon=True)
+        listener.start()
+        self._listener = listener
         return answer
 
     def _start(self) -> None:
@@ -97,7 +99,8 @@ class Worker(Executor):
         self._at_exit.cancel()
         if wait:
             self.process.join()
-            self._listener.join(5)
+            if self._listener is not None:  # it may have died before it had its first job
+                self._listener.join(5)
         self._line.close()  # where it waits for the next job, it hears so and ends
 
 

@@ -261,3 +261,8 @@ def test_what_was_written_is_checked_by_reading_it(tmp_path: Path) -> None:
 
 def test_this_libvips_has_every_format_that_we_promise() -> None:
     assert all(picture.formats().values())
+
+
+def test_a_disk_that_does_not_support_a_call_is_no_kind_of_file_that_is_not_supported() -> None:
+    said = picture._refusal(pyvips.Error("unable to read", "system error: Operation not supported"), "tiff")
+    assert isinstance(said, Retryable)

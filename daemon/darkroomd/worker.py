@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
@@ -64,9 +65,15 @@ class Worker(Executor):
         context = multiprocessing.get_context("spawn")
         self._line, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, os.getpid(), self._inside, self._nice))
+        # A worker that is still starting must not be hit by the Ctrl-C that is meant for the service: it starts with
+        # the signals blocked, and opens up when it has chosen to ignore them. The first start would also begin
+        # multiprocessing's tracker, which opens them up again for us (Python 3.11).
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             process.start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         self.process = process
         self._at_exit = Finalize(self, process.kill, exitpriority=1)  # or the interpreter would wait for it

@@ -16,7 +16,7 @@ from typing import Any
 
 from darkroomd.confine import Walls
 from darkroomd.job import Job, Staged
-from darkroomd.worker import SIGNALS, Worker, call
+from darkroomd.worker import Worker, call
 
 
 class WorkerDied(Exception):
@@ -155,13 +155,7 @@ class _Slot:
         return self._begun and not self.answer.done()
 
     def begin(self, run: str, job: Job, now: float) -> None:
-        # A worker that is still starting must not be hit by the Ctrl-C that is meant for us: it starts with the
-        # signals blocked, and opens up when it has chosen to ignore them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            inner = self.pool.submit(call, run, job)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        inner = self.pool.submit(call, run, job)
         self.photos += 1
         self.since, self.idle, self._begun, self.answer = now, False, True, Future()
         self.answer.set_running_or_notify_cancel()

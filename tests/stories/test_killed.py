@@ -64,17 +64,15 @@ def maps(pid: int) -> str:
 
 
 def a_copy_is_begun(home: Home, pid: int) -> None:
-    """The worker is frozen as soon as its temporary file is there, mostly in the middle of its bytes."""
-    a_worker_decodes(home, pid)
-    os.kill(pid, signal.SIGSTOP)  # so that it cannot publish in the meantime
+    """All are frozen as soon as the temporary file is there, mostly in the middle of its bytes."""
     until(lambda: temporaries(home), "a temporary is there")
-    for worker in workers(pid):
-        os.kill(worker, signal.SIGSTOP)
+    for one in (*workers(pid), pid):
+        os.kill(one, signal.SIGSTOP)
 
 
 def a_copy_is_complete_but_has_no_name(home: Home, pid: int) -> None:
-    a_worker_decodes(home, pid)
-    os.kill(pid, signal.SIGSTOP)
+    until(lambda: temporaries(home), "a temporary is there")
+    os.kill(pid, signal.SIGSTOP)  # so that it cannot publish in the meantime
     until(lambda: any(map(is_written, temporaries(home))), "a temporary is whole")
 
 

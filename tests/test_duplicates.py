@@ -112,6 +112,17 @@ def test_linked_results_part_when_one_of_the_photos_changes(home: House) -> None
     assert (home.outbox / "a.png").read_bytes() != before
 
 
+def test_a_copy_that_keeps_its_photos_permissions_changes_nothing_of_the_first(home: House) -> None:
+    use(home, duplicates="link", permissions="keep")
+    drop(home, "a.png").chmod(0o640)
+    home.look()
+    drop(home, "b.png").chmod(0o644)
+    home.look()
+    assert enhanced(home) == ["a.png"]
+    modes = [(home.outbox / name).stat().st_mode & 0o777 for name in ("a.png", "b.png")]
+    assert modes == [0o640, 0o644]
+
+
 def test_where_there_are_no_links_the_result_is_copied(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(*_: Any, **__: Any) -> None:
         raise PermissionError(1, "Operation not permitted")

@@ -184,12 +184,16 @@ def _known(job: Job, content: str, hands: Hands) -> Staged | None:
 
 
 def _like_its_twin(job: Job, content: str, timer: "Timer", hands: Hands) -> Staged | None:
-    """The result that the same bytes have under another name; None where there is none as it was written."""
+    """The result that the same bytes have under another name; None where there is none as it was written.
+
+    A link has one owner and one set of permissions: where they are the photo's own, each result is a file of its own.
+    """
+    link = job.output.duplicates == "link" and "keep" not in (job.output.owner, job.output.permissions)
     for twin in job.twins:
         if twin.content != content:
             continue
         with timer("write"):
-            linked = job.output.duplicates == "link" and hands.link(job, twin)
+            linked = link and hands.link(job, twin)
             if not (linked or _copied_from(job, twin, hands)):
                 continue
         how = "linked" if linked else "copied"

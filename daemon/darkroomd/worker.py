@@ -142,10 +142,10 @@ def _work(line: Connection, parent: int, inside: Walls | None, nice: int) -> Non
         except EOFError:
             return
         try:
-            answer = function(*words, hands, **more).plain()
+            said = json.dumps(function(*words, hands, **more).plain())
         except Exception as error:
-            answer = told(error)
-        line.send_bytes(json.dumps(answer).encode())
+            said = json.dumps(told(error))
+        line.send_bytes(said.encode())
 
 
 def _begin(parent: int, inside: Walls | None, nice: int) -> None:

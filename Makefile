@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 CORE := Cargo.toml Cargo.lock $(wildcard core_rs/Cargo.toml core_rs/src/*.rs)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export PIP_QUIET := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: run test lint format bench peers giants quality sheets torture soak pictures train wheel wheel-aarch64 man deb witnesses readers clean

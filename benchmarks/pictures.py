@@ -69,8 +69,6 @@ COMPARED = {"twice-as-large": ("upscale-2", twice_as_large), "page": ("text", pa
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for mode in ("auto", "general"):
-            (folder / mode).mkdir()
         drop_samples(folder)
         DOCS.mkdir(parents=True, exist_ok=True)
         for shown, (sample, left, top) in SHOWN.items():

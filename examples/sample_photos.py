@@ -48,6 +48,7 @@ def drop_samples(photos: Path) -> list[Path]:
         "upscale/chelsea-in-small.jpg": (chelsea.resize(0.5), 92),
     }
     for name, (image, quality) in samples.items():
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
         image.jpegsave(str(photos / name), Q=quality)
     return [photos / name for name in samples]
 

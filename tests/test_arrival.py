@@ -190,16 +190,14 @@ def test_a_hard_link_of_an_old_file_is_a_photo(house: House, tmp_path: Path) -> 
 def test_a_watched_folder_that_is_deleted_and_made_again_is_served_again(house: House) -> None:
     house.service._watcher.start()
     house.drop("a.jpg")
-    house.look()
-    house.until(lambda: "a.jpg" in house.results())  # the kernel's word of it may come late, and it settles anew
+    house.look_until(lambda: "a.jpg" in house.results())
     (house.inbox / "a.jpg").unlink()
     house.inbox.rmdir()
     house.look()
     assert any("the folder is not there" in text for _since, text in house.ledger.live())
     house.inbox.mkdir()
     house.drop("b.jpg")
-    house.look()
-    house.until(lambda: "b.jpg" in house.results())
+    house.look_until(lambda: "b.jpg" in house.results())
     assert house.results() == {"a.jpg": "better photo", "b.jpg": "better photo"}
     assert not any("the folder is not there" in text for _since, text in house.ledger.live())
 
@@ -208,11 +206,10 @@ def test_a_share_that_is_unmounted_and_comes_back_loses_nothing(house: House, sh
     """What was done stays done, what was queued is done when it is back, and no result is taken away."""
     house.service._watcher.start()
     house.drop("a.jpg")
-    house.look()
+    house.look_until(lambda: house.ledger.counts() == {"done": 1})
     house.workers.count = 0
     house.drop("b.jpg")
-    house.look()
-    assert house.ledger.counts() == {"done": 1, "pending": 1}
+    house.look_until(lambda: house.ledger.counts() == {"done": 1, "pending": 1})
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     subprocess.run(["mount", "--bind", share, elsewhere], check=True)  # so that its files outlive the unmounting
@@ -224,8 +221,7 @@ def test_a_share_that_is_unmounted_and_comes_back_loses_nothing(house: House, sh
         assert house.results() == {"a.jpg": "better photo"}
         assert not house.ledger.rows(("failed", "refused", "quarantined"), 9)
         subprocess.run(["mount", "--bind", elsewhere, share], check=True)
-        house.look()
-        house.look()
+        house.look_until(lambda: "b.jpg" in house.results())
         assert house.results() == {"a.jpg": "better photo", "b.jpg": "better photo"}
         states = Counter(one.state for one in house.ledger.rows(("done", "pending", "retry", "failed"), 9))
         assert states == {"done": 2}
@@ -236,11 +232,11 @@ def test_a_share_that_is_unmounted_and_comes_back_loses_nothing(house: House, sh
 def test_a_disk_mounted_over_the_watched_folder_is_another_folder(house: House) -> None:
     house.service._watcher.start()
     house.drop("below.jpg")
-    house.look()
+    house.look_until(lambda: set(house.results()) == {"below.jpg"})
     _mount(house.inbox)
     try:
         house.drop("above.jpg")
-        house.look()
+        house.look_until(lambda: len(house.results()) == 2)
         assert set(house.results()) == {"below.jpg", "above.jpg"}
     finally:
         subprocess.run(["umount", "-l", house.inbox], check=True)

@@ -76,6 +76,15 @@ class House:
         self.after(61)
         self.after(3)
 
+    def look_until(self, is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+        """With a watcher that runs: the kernel's word of a photo may come late, and the photo settles anew."""
+        deadline = time.monotonic() + seconds
+        self.look()
+        while not is_so():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            self.look()
+
     def until(self, is_so: Callable[[], bool], seconds: float = 20.0) -> None:
         """For real workers: time passes for us as well, until it is so or the deadline is there."""
         deadline = time.monotonic() + seconds

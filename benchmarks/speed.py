@@ -229,9 +229,9 @@ def watched() -> Iterator[Runs]:
     """Every run of a network, and of those that look and find, measured as it happens."""
     runs, run = Runs(), Network.run
 
-    def watched_run(net: Network, tile: Any, out: Any = None) -> Any:
+    def watched_run(net: Network, tile: Any, out: Any = None, last: bool = False) -> Any:
         began = time.perf_counter()
-        answer = run(net, tile, out)
+        answer = run(net, tile, out, last)
         runs.spans.append((began, time.perf_counter()))
         runs.tile_pixels[net.card.name] = runs.tile_pixels.get(net.card.name, 0) + tile.shape[2] * tile.shape[3]
         return answer

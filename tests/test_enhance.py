@@ -1,6 +1,8 @@
 """Tiles through networks: what must come back bit for bit, what a shortage of memory changes, and what is no answer."""
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -121,11 +123,11 @@ class ShortOfMemory:
         self.longest_side: int | None = None
         self.asked: list[int] = []
 
-    def run(self, tile: Any, out: Any = None) -> Any:
+    def run(self, tile: Any, out: Any = None, last: bool = False) -> Any:
         self.asked.append(tile.shape[2] * tile.shape[3])
         if self.asked[-1] > self.room:
             raise OutOfMemory("not enough memory")
-        return self.inner.run(tile, out)
+        return self.inner.run(tile, out, last)
 
 
 def test_tiles_are_cut_and_blended_while_the_network_computes_and_buffers_in_use_are_left_alone(
@@ -153,14 +155,14 @@ def test_tiles_are_cut_and_blended_while_the_network_computes_and_buffers_in_use
         cut_so_far[index].set()
 
     class Waiting(ShortOfMemory):
-        def run(self, tile: Any, out: Any = None) -> Any:
+        def run(self, tile: Any, out: Any = None, last: bool = False) -> Any:
             index, count = len(ran), len(enhance.tile_plan(self.card, 130, 90, ENGINE))
             before = tile.copy()
             assert index == 0 or blended[index - 1].wait(20)
             assert index + 1 == count or cut_so_far[index + 1].wait(20)
             np.testing.assert_array_equal(tile, before)
             ran.append(index)
-            return self.inner.run(tile, out)
+            return self.inner.run(tile, out, last)
 
     monkeypatch.setattr(enhance, "cut", cut)
     monkeypatch.setattr(enhance, "Canvas", Watched)
@@ -180,6 +182,32 @@ def test_a_shortage_of_memory_begins_anew_with_smaller_tiles_and_gives_the_same_
     after = enhance.enhanced(photo(pixels), steps("blur"), ENGINE).pixels
     assert short.asked[0] > short.room >= short.asked[-1]
     assert np.abs(after.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_the_memory_of_tiles_goes_back_after_a_large_photo_and_is_kept_after_a_small_one() -> None:
+    """In a process of its own: what it has more than before, in MB, after a tile of 512 pixels, which takes 80."""
+    program = """
+import numpy as np
+from darkroomd import enhance, models
+from darkroomd.device import Network
+from darkroomd.job import Engine
+def resident():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
+engine = Engine(threads=1)
+net = Network(models.card("general"), engine)
+photo = np.full((512, 512, 3), 128, np.uint8)
+enhance.through(net, photo[:64, :64].copy(), engine)
+before = resident()
+enhance.through(net, photo, engine)
+small = resident() - before
+enhance.GIVES_BACK_PIXELS = photo.shape[0] * photo.shape[1]
+enhance.through(net, photo, engine)
+print(small, resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    small, large = (float(word) for word in done.stdout.split())
+    assert small > 50
+    assert large < 20
 
 
 def test_when_not_even_the_smallest_tile_fits_the_shortage_is_told(
@@ -219,9 +247,9 @@ def test_the_next_steps_session_is_opened_while_a_step_computes(
     second_is_open = Event()
 
     class Waiting(ShortOfMemory):
-        def run(self, tile: Any, out: Any = None) -> Any:
+        def run(self, tile: Any, out: Any = None, last: bool = False) -> Any:
             assert second_is_open.wait(20)
-            return self.inner.run(tile, out)
+            return self.inner.run(tile, out, last)
 
     def opened(name: str, engine: Engine) -> Any:
         net = device.network(name, engine)

@@ -100,9 +100,9 @@ def test_tiles_that_need_nothing_are_not_run(tmp_path: Path, monkeypatch: pytest
     net = device.network("black", ENGINE)
     run, runs = net.run, []
 
-    def counted(*given: Any) -> Any:
+    def counted(*given: Any, **how: Any) -> Any:
         runs.append(given)
-        return run(*given)
+        return run(*given, **how)
 
     monkeypatch.setattr(net, "run", counted)
     result = enhance.through(net, pixels, ENGINE, cells)

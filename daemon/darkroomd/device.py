@@ -181,17 +181,18 @@ class Network:
         full = Device("cuda", self.device.number) if self.device.kind == "tensorrt" else self.device
         self._exact = _session(self._content, full, self.threads)
 
-    def run(self, tile: Any, out: Any = None) -> Any:
+    def run(self, tile: Any, out: Any = None, last: bool = False) -> Any:
         """The network's answer for one (1, 3, height, width) float32 tile; OutOfMemory when it does not fit.
 
         out: float32 memory for the answer, (1, 3, scale * height, scale * width), so that none is taken for each tile.
+        last: what the runtime took for tiles, and keeps for the next, goes back to the machine after this one.
 
         In half precision where the device is quicker with it, and checked: the first tile and one in CHECKED_ONE_IN
         after it are computed in both, and a tile with an answer that is not finite again. Half precision that differs
         too much is not used again in this session.
         """
         try:
-            return self._checked(tile, out)
+            return self._checked(tile, out, last)
         except Exception as error:
             if not isinstance(error, MemoryError) and not SHORTAGE.search(str(error)):
                 raise
@@ -200,11 +201,11 @@ class Network:
         self._half = self._exact = None
         raise OutOfMemory(f"network {self.card.name}: not enough memory for a {tile.shape[3]}×{tile.shape[2]} tile")
 
-    def _checked(self, tile: Any, out: Any) -> Any:
+    def _checked(self, tile: Any, out: Any, last: bool) -> Any:
         if self._half is None and self._exact is None:
             self._open()
         if self._half is None:
-            return self._answer(self._exact, tile, out)
+            return self._answer(self._exact, tile, out, last and self.device == CPU)
         answer = self._in_half(tile, out)
         self._runs += 1
         if self._runs % CHECKED_ONE_IN != 1 and _finite(answer):
@@ -232,7 +233,7 @@ class Network:
         answer = self._answer(self._half, padded)[:, :, : height * self.card.scale, : width * self.card.scale]
         return np.ascontiguousarray(answer)
 
-    def _answer(self, session: Any, tile: Any, out: Any = None) -> Any:
+    def _answer(self, session: Any, tile: Any, out: Any = None, last: bool = False) -> Any:
         """Bound to memory of ours on both sides."""
         import numpy as np  # noqa: PLC0415 - as above
 
@@ -241,7 +242,7 @@ class Network:
         binding = session.io_binding()
         binding.bind_cpu_input(session.get_inputs()[0].name, tile)
         binding.bind_output(session.get_outputs()[0].name, "cpu", 0, np.float32, out.shape, out.ctypes.data)
-        session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding, _giving_back() if last else None)
         return out
 
     def seconds_per_megapixel(self, side: int = 256) -> float:
@@ -338,6 +339,14 @@ def _session(content: bytes, device: Device, threads: int, engines: str | None =
         reason = said.getvalue().strip() or "its libraries or its driver could not be loaded; stderr has the reason"
         raise Unavailable(f"device {device}: {_first_line(reason)}")
     return session
+
+
+@cache
+def _giving_back() -> Any:
+    """How a session is run on the processor for the last time for now."""
+    options = _onnxruntime().RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _provider(onnxruntime: Any, device: Device, engines: str | None) -> Iterator[Any]:

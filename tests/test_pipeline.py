@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 
-from darkroomd import device, enhance, picture, pipeline
+from darkroomd import device, enhance, guard, picture, pipeline, save
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Job, Limits, Mode, Output, Staged, Treatment
 from tests import networks, pictures
@@ -171,6 +172,28 @@ def test_a_network_that_answers_nonsense_is_never_published(
     assert answer.verdict.reason is not None
     assert answer.verdict.reason.startswith(reason)
     tidy(job, answer)
+
+
+def test_the_file_is_made_while_the_checks_run(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks wait until the encoder has begun: one after the other, they would wait in vain."""
+    networks.shipped(tmp_path / "models", monkeypatch, same=networks.identity())
+    scene, begun = pictures.scene(96, 72), Event()
+    encode, checked = save.encode, guard.guards
+
+    def encoded(*given: Any) -> None:
+        begun.set()
+        encode(*given)
+
+    def waited(*given: Any) -> Any:
+        assert begun.wait(20)
+        return checked(*given)
+
+    monkeypatch.setattr(pipeline, "encode", encoded)
+    monkeypatch.setattr(pipeline, "guards", waited)
+    job = make_job(pictures.write_png(tmp_path / "a.png", scene), out / "a.png", SAME)
+    staged(job)
+    assert job.temporary is not None
+    np.testing.assert_array_equal(pictures.read(job.temporary), scene)
 
 
 def test_a_result_that_goes_too_far_is_written_at_half_strength_and_says_so(

@@ -6,6 +6,7 @@ is not the one on its card is never loaded.
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,11 @@ def _all_cards(folder: Path | None) -> dict[str, Card | DetectorCard | LookCard]
         text = path.read_text()
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror}; reinstall darkroomd to get its networks back") from error
+    return _read(path, text)
+
+
+@lru_cache(maxsize=4)  # asked for three times with each photo, 6 ms each
+def _read(path: Path, text: str) -> dict[str, Card | DetectorCard | LookCard]:
     kinds = {None: Card, "detector": DetectorCard, "look": LookCard}
     found: dict[str, Card | DetectorCard | LookCard] = {}
     try:

@@ -165,8 +165,9 @@ def _tiles(pixels: npt.NDArray[np.generic], places: list[tuple[int, int]], side:
     out = np.empty((len(places), 3, side, side), np.float32)
     for tile, (top, left) in zip(out, places, strict=True):
         area = pixels[top : top + scale * side, left : left + scale * side].astype(np.float32)
-        if scale > 1:
-            area = area.reshape(side, scale, side, scale, -1).mean(axis=(1, 3))
+        if scale > 1:  # row upon row: a tenth of the time of a mean over two axes, which was 2 % of a small photo's
+            rows = sum((area[n::scale] for n in range(1, scale)), start=area[::scale])
+            area = sum((rows[:, n::scale] for n in range(1, scale)), start=rows[:, ::scale]) / np.float32(scale**2)
         tile[:] = area.transpose(2, 0, 1) / full_scale
         forget(pixels)  # the kernel maps 64 kB around each row that is read
     return out

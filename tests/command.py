@@ -36,7 +36,7 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {name: str(value) for name, value in places.items()} | {"PYTHONPATH": path}
 
 
-def until(is_so: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+def until(is_so: Callable[[], object], what: str, seconds: float = 90.0) -> None:
     """Waits for something to become so, and not a moment longer; fails with `what` at the deadline."""
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -7,12 +7,12 @@ one is known by looking at it.
 import hashlib
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from darkroomd import write
 from darkroomd.errors import Changed, Conflict, Retryable
+from darkroomd.hands import OWN, Hands
 from darkroomd.job import Engine, Fingerprint, Job, Limits, Mode, Output, Settled, Staged, Treatment, Verdict
 from darkroomd.record import Ledger
 
@@ -57,12 +57,13 @@ def save(descriptor: int) -> None:
     os.write(descriptor, data[2000:])
 
 
-def staged_by_worker(job: Job, saver: Callable[[int], None] = save) -> Staged:
-    content = hashlib.sha256(job.source.read_bytes()).hexdigest()
+def staged_by_worker(job: Job, hands: Hands = OWN) -> Staged:
+    with os.fdopen(hands.original(job), "rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
     verdict = Verdict(job.source, "done", job.mode.name)
     if content == job.known_content:
         return Staged(job, content, verdict, repeated=True)
-    digest, size = write.stage(job, saver)
+    digest, size = write.stage(job, save, place=hands.place)
     return Staged(job, content, verdict, job.temporary, digest, size)
 
 

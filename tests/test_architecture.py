@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "cli": "by_hand config confine device doctor errors fetch install job log manual metrics models places record say"
     " service shape status workers",
     "by_hand": "config device enhance errors guard job look models original picture pipeline plan save scratch settle"
-    " watch write",
+    " transparent watch write",
     "doctor": "_core config confine device errors job models picture watch",
     "install": "config errors places",
     "status": "config record",
@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "manual": "",
     # the service's own process, which stays small
     "service": "config device errors job plan polite record settle systemd watch why workers write",
-    "why": "job",
+    "why": "job write",
     "systemd": "",
     "watch": "job",
     "settle": "job",
@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "polite": "",
     "record": "errors job ledger_file",
     "ledger_file": "errors",
-    "workers": "confine job worker",
+    "workers": "confine errors job worker",
     "worker": "confine errors hands job polite",
     "hands": "errors job original write",
     "confine": "job places",

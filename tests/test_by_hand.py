@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from darkroomd import by_hand, config, device, pipeline
@@ -175,3 +176,16 @@ def test_what_would_be_refused_is_explained_too(photo: Path, settings: Config, a
     assert told.refused is not None
     assert words[act] in told.refused
     assert told.steps == ()
+
+
+def test_what_nobody_sees_is_not_looked_at(tmp_path: Path, settings: Config) -> None:
+    """As in the pipeline: behind full transparency lies anything."""
+    good = pictures.scene(192, 144)
+    hidden = good.copy()
+    hidden[:, 48:] = pictures.with_noise(good, 25)[:, 48:]
+    alpha = np.full((144, 192, 1), 255, np.uint8)
+    alpha[:, 48:] = 0
+    photo = pictures.write_png(tmp_path / "cut-out.png", np.concatenate([hidden, alpha], axis=2))
+    told = by_hand.explained(photo, settings)
+    done = by_hand.enhanced_file(by_hand.job_for(tmp_path, photo, None, settings.modes["auto"], settings))
+    assert (told.steps, told.found) == (done.steps, done.found)

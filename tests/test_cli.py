@@ -525,7 +525,7 @@ def test_retry_beside_a_running_service_is_seen_by_it(at_home: Path, config: Pat
         assert (answer.exit_code, f"process {service.pid})" in answer.stderr) == (75, True)
     finally:
         service.terminate()
-        assert service.wait(15) == 0
+        assert service.wait(90) == 0
 
 
 # models

@@ -870,6 +870,23 @@ def test_reading_a_config_loads_no_image_library() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], env=environ, text=True) == "[]\n"
 
 
+def test_a_pyyaml_that_was_built_without_libyaml_reads_the_same(home: Path) -> None:
+    path = write(home, "folders: [{watch: in, output: out}]\noutput: {quality: 200}\nservice: [1, 2\n")
+    code = (
+        "import sys, yaml\nfrom pathlib import Path\n{}\nfrom darkroomd import config, models\n"
+        "print(len(config.builtin_modes()), len(models.cards()))\n"
+        "try: config.load(Path(sys.argv[1]))\nexcept config.ConfigError as error: print(error)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = [
+        subprocess.check_output([sys.executable, "-c", code.format(less), str(path)], env=environ, text=True)
+        for less in ("", "del yaml.CSafeLoader")
+    ]
+    assert ":4:1: yaml: " in told[0]
+    assert told[0].splitlines()[0] == told[1].splitlines()[0]
+    assert told[0].partition(": yaml: ")[0] == told[1].partition(": yaml: ")[0]
+
+
 # Anything at all
 
 # More by hand now and then: FUZZ=20000 pytest tests/test_config.py -k any_

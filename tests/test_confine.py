@@ -3,7 +3,9 @@
 import errno
 import os
 import re
+import resource
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -13,9 +15,10 @@ from typing import Literal
 
 import pytest
 
-from darkroomd import config, confine
+from darkroomd import config, confine, worker
 from darkroomd.confine import Walls, walls
-from darkroomd.hands import answering
+from darkroomd.errors import Retryable
+from darkroomd.hands import OWN, answering
 from darkroomd.job import Job, Mode, Output, Twin
 from darkroomd.places import engines_folder
 from darkroomd.workers import WorkerDied, Workers
@@ -156,7 +159,7 @@ def test_a_worker_that_says_what_makes_no_sense_is_not_believed_and_ends(lie: st
         with pytest.raises(WorkerDied, match="made no sense"):
             workers.submit(job_of(photo, Mode(lie, ())), 0.0).result(60)
         (process,) = workers._slots[0]._processes()
-        process.join(10)
+        process.join(90)
         assert process.exitcode == -9
     finally:
         workers.stop()
@@ -269,3 +272,76 @@ def test_numbers_are_those_of_this_machine() -> None:
     assert {name: numbers[0] for name, numbers in listed.items()} == {
         name: int(known[f"__NR_{name}"]) for name in listed
     }
+
+
+@needs_landlock
+def test_no_descriptor_left_for_what_a_worker_asks_is_passing_and_costs_the_worker_not_the_photo(photo: Path) -> None:
+    workers = Workers(1, "tests.trespass:run", walls=within)
+    job = job_of(photo, Mode("writes through what it was handed to read", ()))
+    try:
+        workers.submit(job, 0.0).result(60)
+        (slot,) = workers._slots
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, before[1]))  # enough to open it, but not to send it
+        try:
+            error = workers.submit(job, 1.0).exception(60)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert isinstance(error, Retryable)
+        assert str(error) == "nothing can be handed to a worker: Too many open files"
+        assert workers.submit(job, 2.0).result(60).verdict.status == "refused"
+        assert workers._slots != [slot]
+    finally:
+        workers.stop()
+
+
+@needs_landlock
+def test_a_share_that_hangs_keeps_neither_a_workers_place_nor_the_service(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, is_back = threading.Event(), threading.Event()
+
+    def from_the_share(_job: Job) -> int:
+        asked.set()
+        is_back.wait(90)
+        raise Retryable("stale")
+
+    on_the_share = replace(OWN, original=from_the_share)
+    monkeypatch.setattr(worker, "answering", lambda line, job: answering(line, job, on_the_share))
+    workers = Workers(1, "tests.trespass:run", walls=within, limit_seconds=100)
+    try:
+        answer = workers.submit(job_of(photo, Mode("writes through what it was handed to read", ())), 0.0)
+        assert asked.wait(90)
+        assert workers.free() == 0
+        workers.tend(101.0)
+        assert isinstance(error := answer.exception(0), Retryable)
+        assert "does not answer" in str(error)
+        assert workers.free() == 1
+        workers.tend(102.0)
+        assert workers.alive() == 0
+    finally:
+        is_back.set()
+        workers.stop()
+
+
+def test_a_thread_that_cannot_be_started_is_told_as_what_it_is_and_the_worker_can_be_asked_again(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    workers = Workers(1, "tests.trespass:run")
+    job = job_of(photo, Mode("lists a home", ()))
+    try:
+        workers.submit(job, 0.0).result(60)
+        (slot,) = workers._slots
+        with monkeypatch.context() as short:
+            short.setattr(threading.Thread, "start", full)
+            with pytest.raises(BlockingIOError, match="can't start new thread"):
+                workers.submit(job, 1.0)
+        workers.submit(job, 2.0).result(60)
+        assert workers._slots == [slot]
+    finally:
+        workers.stop()

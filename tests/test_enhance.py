@@ -158,8 +158,8 @@ def test_tiles_are_cut_and_blended_while_the_network_computes_and_buffers_in_use
         def run(self, tile: Any, out: Any = None, last: bool = False) -> Any:
             index, count = len(ran), len(enhance.tile_plan(self.card, 130, 90, ENGINE))
             before = tile.copy()
-            assert index == 0 or blended[index - 1].wait(20)
-            assert index + 1 == count or cut_so_far[index + 1].wait(20)
+            assert index == 0 or blended[index - 1].wait(90)
+            assert index + 1 == count or cut_so_far[index + 1].wait(90)
             np.testing.assert_array_equal(tile, before)
             ran.append(index)
             return self.inner.run(tile, out, last)
@@ -248,7 +248,7 @@ def test_the_next_steps_session_is_opened_while_a_step_computes(
 
     class Waiting(ShortOfMemory):
         def run(self, tile: Any, out: Any = None, last: bool = False) -> Any:
-            assert second_is_open.wait(20)
+            assert second_is_open.wait(90)
             return self.inner.run(tile, out, last)
 
     def opened(name: str, engine: Engine) -> Any:

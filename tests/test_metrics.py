@@ -144,7 +144,7 @@ def test_a_port_of_this_machine_works_too_and_is_told_when_it_is_taken(
         with pytest.raises(CannotWrite, match=r"service\.metrics: .*in use"):
             served(f"127.0.0.1:{port}", meters, State(tmp_path, [], systemd), systemd).__enter__()
     with served(f"127.0.0.1:{port}", Meters(), State(tmp_path, [], systemd), systemd):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b"ok\n"
         connection.close()

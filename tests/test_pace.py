@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from darkroomd import pace
+from darkroomd import enhance, pace
 from darkroomd.device import CPU, Network
 from darkroomd.errors import OutOfMemory
-from darkroomd.job import Engine
+from darkroomd.job import Engine, Findings, Picture, Step, Tags
 from darkroomd.models import Card, card
 from darkroomd.pace import best_side, quickest_side, seconds_per_pixel
 from darkroomd.places import tiles_folder
@@ -106,3 +107,24 @@ def test_a_cache_that_cannot_be_written_is_no_trouble(
     (tmp_path / "cache").write_text("a file where a folder should be")
     assert quickest_side(net, 1064) in (*pace.SIDES, 1064)
     assert net.device == CPU
+
+
+def test_a_forecast_counts_the_pixels_of_the_tiles_that_are_then_computed(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enhance, "WORTH_MEASURING_PIXELS", 0)
+    monkeypatch.setattr(enhance, "quickest_side", lambda _net, most: min(256, most))
+    computed: list[int] = []
+    run = net.run
+
+    def counted(tile: Any, *out: Any, **last: Any) -> Any:
+        computed.append(tile[0, 0].size)
+        return run(tile, *out, **last)
+
+    monkeypatch.setattr(net, "run", counted)
+    photo = Picture(np.zeros((500, 700, 3), np.uint8), None, "png", Tags())
+    step = Step("same", net.card.digest, "all", 1.0, "")
+    enhance.through(net, photo.pixels, Engine())
+    facts = Findings(0.35, 1.0, None, 1.0, None, 0.0)
+    assert enhance.megapixels_to_run(step, net, photo, facts, Engine()) == sum(computed) / 1e6
+    assert len(computed) > 6

@@ -14,6 +14,7 @@ import pytest
 from darkroomd import device, enhance, guard, picture, pipeline, save
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Job, Limits, Mode, Output, Staged, Treatment
+from darkroomd.save import encode
 from tests import networks, pictures
 from tests.conftest import make_job
 
@@ -381,3 +382,18 @@ def test_damage_is_believed_when_it_is_seen_twice(tmp_path: Path, out: Path, mon
 
     monkeypatch.setattr(pipeline, "decoded", once)
     assert pipeline.run(make_job(source, out / "a.png", SAME)).verdict.status == "done"
+
+
+def test_a_good_photo_that_is_written_anew_is_looked_at_before_it_counts(
+    tmp_path: Path, out: Path, auto: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(*words: Any) -> None:
+        encode(*words)
+        os.ftruncate(words[3], os.fstat(words[3]).st_size // 2)
+
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    job = make_job(photo, out / "a.jpg", auto, Output(format="jpeg"))
+    monkeypatch.setattr(pipeline, "encode", cut_short)
+    with pytest.raises(Retryable, match="what was written does not decode"):
+        pipeline.run(job)
+    assert list(out.iterdir()) == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from darkroomd import device, enhance, grain, regions, tone
-from darkroomd.job import Box, Engine, Face, Findings, Mode, Picture, Tags, Treatment
+from darkroomd.job import Box, Engine, Face, Findings, Maps, Mode, Picture, Ramp, Tags, Treatment
 from tests import networks, pictures
 
 ENGINE = Engine()
@@ -240,6 +240,21 @@ def test_the_options_of_an_old_photo_are_done_once_at_the_end() -> None:
     assert done(replace(mode, grain="keep"), faded, facts).std() > faded.std()
     steps = enhance.steps_for(facts, replace(mode, grain="keep", tone="restore"), (200, 150))
     assert [step.as_json().get("finish") for step in steps] == [None, ("grain", "tone")]
+
+
+@pytest.mark.usefixtures("shipped")
+def test_grain_is_put_back_only_where_something_was_done() -> None:
+    noise = np.zeros((4, 8), np.float32)
+    noise[:, 4:] = 12
+    level = np.full(noise.shape, 50, np.float32)
+    facts = found(noise_sigma=8.0, maps=Maps(noise, level, level, level))
+    flat = np.full((256, 512, 3), 120, np.uint8)
+    here = Treatment("same", where=(Ramp("noise", 2, 8),))
+    half = done(Mode("old-photo", (here,), grain="keep"), flat, facts)
+    np.testing.assert_array_equal(half[:, :128], flat[:, :128])
+    assert half[:, 384:].std() > 2
+    faces_only = Mode("old-photo", (Treatment("same", "faces"),), grain="keep")
+    np.testing.assert_array_equal(done(faces_only, flat, replace(facts, faces=(face(256, 128, 40),))), flat)
 
 
 def test_a_picture_with_its_full_range_or_hardly_any_stays_as_it_is() -> None:

@@ -22,6 +22,7 @@ from darkroomd.plan import SUFFIXES, mode_for, plan, recipe, target_name
 from darkroomd.save import check_size, encode, result_format
 from darkroomd.scratch import at_most, giant
 from darkroomd.settle import fingerprint
+from darkroomd.transparent import filled
 from darkroomd.watch import sightings
 from darkroomd.write import discard, publish
 
@@ -148,7 +149,7 @@ def explained(source: Path, config: Config) -> Explanation:
         return _refused(source, mode, rule, target, str(error))
     finally:
         os.close(descriptor)
-    found = findings(picture, mode.regions, engine)
+    found = findings(filled(picture), mode.regions, engine)
     read_seconds = time.perf_counter() - began
     steps = steps_for(found, mode, (picture.width, picture.height))
     form = result_format(picture, source, target, config.output)
@@ -207,8 +208,8 @@ def _forecast(
         return 0.0, least_mb
     seconds, known, needs = 0.0, cards(), []
     for step in steps:
-        per_megapixel = network(step.model, engine).seconds_per_megapixel()
-        seconds += per_megapixel * megapixels_to_run(step, picture, found, engine)
+        net = network(step.model, engine)
+        seconds += net.seconds_per_megapixel() * megapixels_to_run(step, net, picture, found, engine)
         needs.append(peak_memory_mb(known[step.model], picture.width, picture.height, engine, bytes_per_pixel))
     began = time.perf_counter()
     guards(picture, picture, found.noise_sigma, found.blur_sigma or 0.0)

@@ -30,7 +30,7 @@ from darkroomd.errors import (
     Unavailable,
 )
 
-WORK = "darkroomd.pipeline:run"
+WORK, READY = "darkroomd.pipeline:run", "darkroomd.pipeline:ready"
 
 config_option = click.option(
     "--config",
@@ -139,7 +139,7 @@ def _service(config_path: Path | None, verbose: bool, quiet: bool, measured: boo
             _say_verdict(verdict)
 
     with Ledger.open(state, owner=True, now=time.time()) as ledger:
-        workers = Workers(1, WORK, idle_seconds=settings.idle_minutes * 60, walls=walls)
+        workers = Workers(1, WORK, ready=READY, idle_seconds=settings.idle_minutes * 60, walls=walls)
         try:
             service = Service(loaded, ledger, workers, digests, reload=lambda: _reloaded(path), on_verdict=on_verdict)
             with (

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
@@ -299,6 +299,15 @@ def detector(name: str, engine: Engine) -> Detector | None:
     """The open detector of a card; None when it has not been fetched, Unavailable when its file is another one."""
     card = detectors()[name]
     return Detector(card, engine.threads) if (shipped_folder() / card.file).exists() else None
+
+
+def check_there(names: Iterable[str], engine: Engine) -> None:
+    """Unavailable unless these networks, and all that look and detect, can be opened."""
+    for name in names:
+        network(name, engine)
+    looker(engine)
+    for name in detectors():
+        detector(name, engine)
 
 
 def opened_seconds() -> list[float]:

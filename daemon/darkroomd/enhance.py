@@ -189,10 +189,20 @@ def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings
             picture, result = _stepped(step, net.result(), picture, result, engine, findings)
     for finish in steps[-1].finish:
         if finish == "grain" and findings is not None:
-            result = result.with_pixels(grained(result.pixels, findings.noise_sigma))
+            cells, with_it = _touched(steps, findings), grained(result.pixels, findings.noise_sigma)
+            result = result.with_pixels(with_it if cells is None else blended(result.pixels, with_it, cells))
         elif finish == "tone":
             result = result.with_pixels(full_range(result.pixels))
     return result
+
+
+def _touched(steps: tuple[Step, ...], findings: Findings) -> Any:
+    """How much of the steps each place has had, as cells of `need`; None where all of the picture has had all."""
+    whole = [step for step in steps if step.region in ("all", "background")]
+    if findings.maps is None or any(step.size is not None or not step.where for step in whole):
+        return None
+    nowhere = np.zeros(findings.maps.noise.shape, np.float32)
+    return np.maximum.reduce([nowhere, *(strengths(step.where, findings.maps) for step in whole)])
 
 
 def _stepped(
@@ -330,10 +340,7 @@ def through(net: Network, pixels: Any, engine: Engine, cells: Any = None) -> Any
     cells: strengths as of `need`; a tile that is 0 everywhere is not run, and is the picture itself in the answer.
     """
     height, width = pixels.shape[:2]
-    longest = net.longest_side
-    if width * height >= WORTH_MEASURING_PIXELS and net.device == CPU:
-        longest = quickest_side(net, min(_tile_side(net.card, engine), longest or net.card.tile))
-    plan: TilePlan | None = tile_plan(net.card, width, height, engine, longest, cells)
+    plan: TilePlan | None = tile_plan(net.card, width, height, engine, _longest_side(net, width, height, engine), cells)
     while plan is not None:
         try:
             return _assembled(net, pixels, plan, tiles_to_run(net.card, plan, cells))
@@ -343,6 +350,12 @@ def through(net: Network, pixels: Any, engine: Engine, cells: Any = None) -> Any
             if plan is not None:  # the next picture would meet the same shortage
                 net.longest_side = max(plan.tile_width, plan.tile_height)
     raise OutOfMemory(shortage)
+
+
+def _longest_side(net: Network, width: int, height: int, engine: Engine) -> int | None:
+    if width * height < WORTH_MEASURING_PIXELS or net.device != CPU:
+        return net.longest_side
+    return quickest_side(net, min(_tile_side(net.card, engine), net.longest_side or net.card.tile))
 
 
 def tiles_to_run(card: Card, plan: TilePlan, cells: Any) -> list[bool]:
@@ -427,17 +440,16 @@ def _least_side(card: Card) -> int:
     return 4 * (card.halo + card.blend)
 
 
-def megapixels_to_run(step: Step, picture: Picture, findings: Findings, engine: Engine) -> float:
-    """What the step's network will compute, margins included."""
-    network_card = card(step.model)
+def megapixels_to_run(step: Step, net: Network, picture: Picture, findings: Findings, engine: Engine) -> float:
+    """What the step's network will compute, margins included, in tiles of the size that it will really take."""
     if step.region in ("faces", "text"):
         patches = [(p.box.width * p.factor, p.box.height * p.factor) for p in _patches(step.region, picture, findings)]
         sizes = [(max(1, round(width)), max(1, round(height))) for width, height in patches]
     else:
         sizes = [(picture.width, picture.height)]
     cells = strengths(step.where, findings.maps) if step.where and findings.maps else None
-    plans = (tile_plan(network_card, width, height, engine, None, cells) for width, height in sizes)
-    return sum(pixels_to_run(network_card, plan, cells) for plan in plans) / 1e6
+    plans = (tile_plan(net.card, *size, engine, _longest_side(net, *size, engine), cells) for size in sizes)
+    return sum(pixels_to_run(net.card, plan, cells) for plan in plans) / 1e6
 
 
 def peak_memory_mb(card: Card, width: int, height: int, engine: Engine, bytes_per_pixel: int) -> float:

@@ -13,6 +13,8 @@ from darkroomd.errors import Busy, CannotWrite, ConfigError
 
 NAME = "ledger.sqlite"
 VERSION = 1
+# of SQLite: what a photo needs are a few pages, and the default of 2 MB fills up over months, which looks like a leak
+CACHE_KB = 512
 
 SCHEMA = """
 CREATE TABLE note (at REAL NOT NULL, text TEXT NOT NULL);
@@ -122,6 +124,7 @@ def _sound(path: Path, now: float) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         if _version(db, path) == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         for statement in SINCE_THEN:

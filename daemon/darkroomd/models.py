@@ -15,6 +15,8 @@ import yaml
 from darkroomd.errors import Unavailable
 from darkroomd.places import shipped_folder
 
+# libyaml where PyYAML was built with it, which is quicker
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 HOW_TO_FETCH = "darkroomd models fetch"
 
 
@@ -151,7 +153,7 @@ def _read(path: Path, text: str) -> dict[str, Card | DetectorCard | LookCard]:
     kinds = {None: Card, "detector": DetectorCard, "look": LookCard}
     found: dict[str, Card | DetectorCard | LookCard] = {}
     try:
-        for name, values in yaml.load(text, Loader=yaml.CSafeLoader).items():
+        for name, values in yaml.load(text, Loader=LOADER).items():
             found[name] = kinds[values.get("kind")](name=name, **values)
     except KeyError as error:
         raise Unavailable(f"{path}: {name}: there is no kind {error}") from error

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from darkroomd.device import opened_seconds
+from darkroomd.device import check_there, opened_seconds
 from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening, steps_for
 from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import Checked, guards, weakened
@@ -78,6 +78,12 @@ def run(job: Job, hands: Hands = OWN) -> Staged:
             return _staged(job, content, verdict, timer, save, hands)
     finally:
         os.close(descriptor)
+
+
+def ready(job: Job, hands: Hands = OWN) -> Staged:  # noqa: ARG001 - called as `run` is
+    """Whether what the job's mode may need is there, without a look at its photo; Unavailable when it is not."""
+    check_there(job.mode.networks, job.engine)
+    return Staged(job, "", Verdict(job.source, "unchanged", job.mode.name))
 
 
 def _decoded_twice(descriptor: int, job: Job) -> Picture:
@@ -148,13 +154,8 @@ def _left_alone(
 def _staged(
     job: Job, content: str, verdict: Verdict, timer: "Timer", save: Callable[[int], None], hands: Hands
 ) -> Staged:
-    def saved(out: int) -> None:
-        save(out)
-        if verdict.status == "done":
-            check_file(out, verdict.width, verdict.height)
-
     with timer("write"):
-        digest, size = stage(job, saved, place=hands.place)
+        digest, size = stage(job, save, place=hands.place)
     return Staged(job, content, timer.on(verdict), job.temporary, digest, size)
 
 
@@ -166,7 +167,12 @@ def _encoder(job: Job, picture: Picture, event: str | None) -> Callable[[int], N
         raise Retryable("darkroomd's own package cannot be read") from error
     if not ours:  # a METADATA that may not be read is None and no error: the result would say "darkroomd None"
         raise Retryable("darkroomd's own package cannot be read")
-    return lambda out: encode(picture, form, job.output, out, event, ours)
+
+    def save(out: int) -> None:
+        encode(picture, form, job.output, out, event, ours)
+        check_file(out, picture.width, picture.height)
+
+    return save
 
 
 def _known(job: Job, content: str, hands: Hands) -> Staged | None:

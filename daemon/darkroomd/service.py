@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -101,6 +101,7 @@ class Service:
         self._systemd = Systemd()
         self._settling = Settling()
         self._running: dict[int, tuple[Claimed, Future[Staged]]] = {}
+        self._doubted: set[int] = set()
         # The one kind of queue that a signal handler may put something on.
         self._wake: SimpleQueue[str] = SimpleQueue()
         self._others = Others()
@@ -170,6 +171,7 @@ class Service:
         """As after a restart: what an earlier run left is put right, and everything is looked at anew."""
         self._workers.stop()
         self._running.clear()
+        self._doubted.clear()
         self._settling.forget()
         self._scan_due = -float("inf")
         healed = self._ledger.heal(self._wall(), _publish)
@@ -290,11 +292,14 @@ class Service:
                     except OSError as error:
                         self._postpone(one, f"no worker can be started: {error.strerror}", delay_seconds(one.attempt))
                         continue
-                    self._running[one.id] = one, future
-                    future.add_done_callback(lambda _future: self._wake.put("done"))
+                    self._run(one, future)
             self._collect(now)
             if not claimed:
                 return
+
+    def _run(self, claimed: Claimed, future: "Future[Staged]") -> None:
+        self._running[claimed.id] = claimed, future
+        future.add_done_callback(lambda _future: self._wake.put("done"))
 
     def _still_there(self, claimed: Claimed, now: float) -> bool:
         """Finds out without a worker what became of a photo that left or changed while it was queued."""
@@ -316,18 +321,35 @@ class Service:
     def _collect(self, now: float) -> None:
         for claimed, future in [pair for pair in self._running.values() if pair[1].done()]:
             del self._running[claimed.id]
+            doubted = claimed.id in self._doubted
+            self._doubted.discard(claimed.id)
             try:
                 staged = future.result()
+                if doubted:
+                    raise WorkerDied("it said that a network or a device is missing, and another worker found it")
                 written = self._published(claimed, staged)
             except Exception as error:
                 write.discard(claimed.job.temporary)
-                self._trouble(claimed, error, now)
+                if doubted or not isinstance(error, Unavailable) or not self._is_asked_of_another(claimed, now):
+                    self._trouble(claimed, error, now)
                 continue
             if written is not None:
                 # Not to be taken for trouble with the photo: it is public, and the next start finds it by its digest.
                 self._ledger.finished(claimed.id, written, self._wall())
                 verdict = replace(staged.verdict, output=written.path)
                 self._tell(verdict, f"photo.{verdict.status}", claimed.id)
+
+    def _is_asked_of_another(self, claimed: Claimed, now: float) -> bool:
+        """A photo that has taken over its worker could end the service with a word, so one worker's is not enough."""
+        try:
+            future = self._workers.second_opinion(claimed.job, now)
+        except (OSError, BrokenExecutor):  # no room for one: then as with any answer that is not to be had
+            future = Future()
+            future.set_exception(Retryable("no other worker can be asked whether something is missing"))
+        if future is not None:
+            self._doubted.add(claimed.id)
+            self._run(claimed, future)
+        return future is not None
 
     def _published(self, claimed: Claimed, staged: Staged) -> Written | None:
         """The result under its public name; None when there was nothing to publish, which is recorded and told."""

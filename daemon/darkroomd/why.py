@@ -5,21 +5,19 @@ and neither replaced nor removed, with no ledger to ask. The ledger and its `sta
 cannot be written is no trouble: nothing in here raises for what a disk says.
 """
 
-import errno
 import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from darkroomd.job import Job
+from darkroomd.write import NO_LINKS, folder_below
 
 FOLDER = "failed"
 _CERTIFICATE = "darkroomd wrote this and takes it away when the photo is done; you may delete it: "
 _LONGEST = 64 << 10
-NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK}
 _WHAT_NEXT = {
     "refused": "It is tried again by itself when the photo changes.",
     "failed": "It is tried again when the photo changes, or by `darkroomd retry` with its name.",
@@ -52,8 +50,8 @@ def put(job: Job, state: str, reason: str, now: float) -> None:
     )
     with (
         suppress(OSError),
-        _folder(job.output_root, ()) as root,
-        _folder(job.output_root, _below(job, path), True) as at,
+        folder_below(job.output_root, ()) as root,
+        folder_below(job.output_root, _below(job, path), True) as at,
     ):
         taken = _content(at, path.name)
         if taken is not None and not _is_ours(taken):
@@ -80,13 +78,13 @@ def take_back(job: Job) -> None:
             continue
         parts = _below(job, path)
         with suppress(OSError):
-            with _folder(job.output_root, parts) as at:
+            with folder_below(job.output_root, parts) as at:
                 taken = _content(at, path.name)
                 if taken is None or not _is_ours(taken):
                     continue
                 os.unlink(path.name, dir_fd=at)
             for depth in range(len(parts), 0, -1) if where == FOLDER else ():
-                with _folder(job.output_root, parts[: depth - 1]) as above:
+                with folder_below(job.output_root, parts[: depth - 1]) as above:
                     os.rmdir(parts[depth - 1], dir_fd=above)
 
 
@@ -143,24 +141,6 @@ def _content(at: int, name: str) -> bytes | None:
         return os.read(descriptor, _LONGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _folder(root: Path, parts: tuple[str, ...], make: bool = False) -> Iterator[int]:
-    """A folder below the output folder, walked to one step at a time: no link is followed."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    at = os.open(root, flags)
-    try:
-        for part in parts:
-            if make:
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=at)
-            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
-            os.close(at)
-            at = below
-        yield at
-    finally:
-        os.close(at)
 
 
 def _write(at: int, name: str, data: bytes) -> None:

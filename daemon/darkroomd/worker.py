@@ -5,6 +5,7 @@ a worker would have the service with it. Jobs go in pickled, for they come from 
 """
 
 import ctypes
+import errno
 import importlib
 import json
 import multiprocessing
@@ -27,18 +28,26 @@ from darkroomd.hands import MOST_BYTES, Hands, answering, asking
 from darkroomd.job import Job, Staged
 from darkroomd.polite import granted_cores, step_back
 
+# what this machine can have too little of while the service hands something over
+SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.ETOOMANYREFS)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
+
+
+class Hindered(BrokenExecutor):
+    """The worker is no more, and neither it nor its photo is to blame: the message says what time must mend."""
 
 
 class Worker(Executor):
     """Starts its process with its first job, in the thread that submits it: the kernel kills the process when that
     thread ends. inside: walls, or None. BrokenExecutor, at submit or in the future, when the process has died or says
-    what makes no sense.
+    what makes no sense; Hindered, in the future, when it could not be given what it asked for. OSError at submit when
+    this machine has no room for a process or a thread; the worker can then be asked again.
     """
 
     def __init__(self, inside: Walls | None, nice: int) -> None:
         self.process: BaseProcess | None = None
+        self.is_served = False  # the service opens something for it now, which on a share that hangs has no end
         self._listener: Thread | None = None
         self._inside, self._nice = inside, nice
 
@@ -47,17 +56,20 @@ class Worker(Executor):
         if self.process is None:
             self._start()
         assert self.process is not None
-        try:
-            if not self.process.is_alive():
-                raise BrokenPipeError
-            self._line.send((fn, args, kwargs))
-        except OSError as error:
-            raise BrokenExecutor("the worker had died") from error
+        if not self.process.is_alive():
+            raise BrokenExecutor("the worker had died")
         answer: Future[Any] = Future()
         answer.set_running_or_notify_cancel()
         listener = Thread(target=self._listen, args=(args[-1], answer), name="worker", daemon=True)
-        listener.start()
+        try:
+            listener.start()  # before the worker hears of the job: without it nobody would hear of the worker
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from error
         self._listener = listener
+        try:
+            self._line.send((fn, args, kwargs))
+        except OSError as error:
+            raise BrokenExecutor("the worker had died") from error
         return answer
 
     def _start(self) -> None:
@@ -85,7 +97,9 @@ class Worker(Executor):
         try:
             hand_over = answering(self._line, job)
             while "ask" in (said := json.loads(self._line.recv_bytes(MOST_BYTES))):
+                self.is_served = True
                 hand_over(*said["ask"])
+                self.is_served = False
             result = raised(said) if "raised" in said else Staged.of(job, said)
         except EOFError:
             result = BrokenExecutor("")
@@ -94,6 +108,8 @@ class Worker(Executor):
             result = BrokenExecutor(
                 "" if isinstance(error, ConnectionError) else f"its answer made no sense: {error!r:.200}"
             )
+            if isinstance(error, OSError) and error.errno in SHORT_OF:
+                result = Hindered(f"nothing can be handed to a worker: {error.strerror}")
         if isinstance(result, Exception):
             answer.set_exception(result)
         else:

@@ -8,15 +8,16 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from darkroomd.confine import Walls
+from darkroomd.errors import Retryable, Unavailable
 from darkroomd.job import Job, Staged
-from darkroomd.worker import Worker, call
+from darkroomd.worker import Hindered, Worker, call
 
 
 class WorkerDied(Exception):
@@ -28,9 +29,10 @@ class Workers:
     the kernel kills a worker when the thread that started it ends.
 
     run: "module:function" of Job -> Staged, or with walls of (Job, Hands) -> Staged. It is imported where it runs,
-    because numpy, libvips and the network runtime belong in the workers and not in the service. walls: what a worker
-    may do while it has this job; it goes on to other jobs with the same walls only. executor: makes the worker; Inline
-    runs in this process.
+    because numpy, libvips and the network runtime belong in the workers and not in the service. ready: as run, but it
+    only finds out whether what a job needs is here; None: what any worker says of that is believed. walls: what a
+    worker may do while it has this job; it goes on to other jobs with the same walls only. executor: makes the worker;
+    Inline runs in this process.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Workers:
         count: int,
         run: str,
         *,
+        ready: str | None = None,
         idle_seconds: float = 300.0,
         limit_seconds: float = 3600.0,
         nice: int = 0,
@@ -50,7 +53,7 @@ class Workers:
         self.nice = nice
         self.most_photos = 500
         self.most_mb = 3000
-        self._run = run
+        self._run, self._ready = run, ready
         self._walls = walls
         self._executor = executor
         self._slots: list[_Slot] = []
@@ -75,17 +78,30 @@ class Workers:
         if slot is None:
             if idle and self.alive() >= self.count:  # walls stand for ever, so its place goes to a new worker
                 self._let_go(idle[0])
-            taken = {slot.number for slot in self._slots}
-            number = next(number for number in range(len(taken) + 1) if number not in taken)
-            slot = _Slot(Worker(inside, self.nice) if self._executor is None else self._executor(), number, inside)
-            self._slots.append(slot)
+            slot = self._new(inside)
         try:
-            slot.root = job.root
-            slot.begin(self._run, replace(job, engine=replace(job.engine, worker=slot.number)), now)
+            slot.begin(self._run, job, now)
         except BrokenExecutor:  # it had died while idle, which is not this job's fault
             slot.broken = True
             return self.submit(job, now)
         return slot.answer
+
+    def second_opinion(self, job: Job, now: float) -> "Future[Staged] | None":
+        """Whether what this job needs is here, by a new worker that has met no photo yet, one more than `count` for a
+        while: the future ends with Unavailable when it is not. None where the word of the first one counts.
+        """
+        if self._ready is None:
+            return None
+        slot = self._new(self._walls(job) if self._walls is not None else None)
+        slot.begin(self._ready, job, now)
+        return slot.answer
+
+    def _new(self, inside: Walls | None) -> "_Slot":
+        taken = {slot.number for slot in self._slots}
+        number = next(number for number in range(len(taken) + 1) if number not in taken)
+        slot = _Slot(Worker(inside, self.nice) if self._executor is None else self._executor(), number, inside)
+        self._slots.append(slot)
+        return slot
 
     def tend(self, now: float) -> None:
         """Kills what is over its time, forgets the dead, and lets idle workers go, with the memory that they hold."""
@@ -93,7 +109,7 @@ class Workers:
         for slot in list(self._slots):
             if slot.busy():
                 if now - slot.since > self.limit_seconds:
-                    slot.kill(f"took longer than {self.limit_seconds:g} s")
+                    slot.give_up(f"took longer than {self.limit_seconds:g} s")
             elif slot.broken or (slot.idle and (now - slot.since > self.idle_seconds or self.alive() > self.count)):
                 self._let_go(slot)
             elif not slot.idle:
@@ -115,7 +131,7 @@ class Workers:
         """Waits that long for running jobs, then kills what is left; unanswered futures end with WorkerDied."""
         wait([slot.answer for slot in self._slots if slot.busy()], patience_seconds)
         for slot in self._slots:
-            slot.kill("stopped")
+            slot.give_up("stopped")
             slot.pool.shutdown(wait=True)
         self._slots.clear()
 
@@ -155,7 +171,8 @@ class _Slot:
         return self._begun and not self.answer.done()
 
     def begin(self, run: str, job: Job, now: float) -> None:
-        inner = self.pool.submit(call, run, job)
+        self.root = job.root
+        inner = self.pool.submit(call, run, replace(job, engine=replace(job.engine, worker=self.number)))
         self.photos += 1
         self.since, self.idle, self._begun, self.answer = now, False, True, Future()
         self.answer.set_running_or_notify_cancel()
@@ -174,15 +191,33 @@ class _Slot:
         for process in self._processes():
             process.kill()
 
+    def give_up(self, reason: str) -> None:
+        """Killed, and its job ends now, also where it is the service's own thread that waits for a disk or a share on
+        its behalf. That thread is left to wait, and the photo is not to blame.
+        """
+        self.kill(reason)
+        if getattr(self.pool, "is_served", False):
+            self._end(Retryable(f"the folder of the photo or that of its result does not answer: it {reason}"))
+
     def _pass_on(self, inner: "Future[Staged]") -> None:
         error = inner.exception()
-        if isinstance(error, BrokenExecutor):
-            self.broken = True
-            self.answer.set_exception(WorkerDied(self.killed or str(error) or self._cause()))
+        if isinstance(error, Hindered):
+            self._end(WorkerDied(self.killed) if self.killed else Retryable(str(error)))
+        elif isinstance(error, BrokenExecutor):
+            self._end(WorkerDied(self.killed or str(error) or self._cause()))
         elif error is not None:
+            if isinstance(error, Unavailable):  # what is missing may be there when a new one looks
+                self.broken = True
+                self.kill("it said that something is missing")
             self.answer.set_exception(error)
         else:
             self.answer.set_result(inner.result())
+
+    def _end(self, error: Exception) -> None:
+        """Without a worker that could go on."""
+        self.broken = True
+        with suppress(InvalidStateError):  # given up earlier
+            self.answer.set_exception(error)
 
     def _cause(self) -> str:
         for process in self._processes():  # its end can be told a moment before its exit code is there

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -185,6 +185,29 @@ def discard(temporary: Path | None) -> None:
 
 
 @contextmanager
+def folder_below(root: Path, parts: Sequence[str], make: bool = False) -> Iterator[int]:
+    """A descriptor of a folder below a root, walked to one component at a time: no link is followed. make: also those
+    that are missing, each synced. OSError when there is none, or a link in its place.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    at = os.open(root, flags)
+    try:
+        for part in parts:
+            if part == "..":
+                raise ValueError(f"{'/'.join(parts)} leads out of {root}")
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=at)
+                    _sync_folder(at)
+            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        yield at
+    finally:
+        os.close(at)
+
+
+@contextmanager
 def _in_words(folder: Path) -> Iterator[None]:
     try:
         yield
@@ -205,22 +228,8 @@ def _folder(job: Job, make: bool) -> Iterator[int]:
     root = job.output_root
     if root is None:
         root = next(path for path in (folder, *folder.parents) if not make or path.is_dir())
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    at = os.open(root, flags)
-    try:
-        for part in folder.relative_to(root).parts:
-            if part == "..":
-                raise ValueError(f"{folder} leads out of {root}")
-            if make:
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=at)
-                    _sync_folder(at)
-            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
-            os.close(at)
-            at = below
+    with folder_below(root, folder.relative_to(root).parts, make) as at:
         yield at
-    finally:
-        os.close(at)
 
 
 def _new_file(at: int, name: str) -> int:

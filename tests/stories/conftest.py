@@ -90,7 +90,7 @@ class Home:
     def stop(self) -> int:
         """Asks the service to end; its exit code."""
         self.services[-1].terminate()
-        return self.services[-1].wait(15)
+        return self.services[-1].wait(90)
 
     def typed(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -100,7 +100,7 @@ class Home:
             capture_output=True,
             encoding="utf-8",
             check=False,
-            timeout=60,
+            timeout=180,
         )
 
     def once(self) -> "subprocess.CompletedProcess[str]":
@@ -127,7 +127,7 @@ class Home:
         if not path.exists():
             return {}
         try:
-            db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
+            db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=90)
         except sqlite3.OperationalError:
             return {}
         try:
@@ -162,13 +162,13 @@ def home(tmp_path: Path) -> Iterator[Home]:
             if service.poll() is None:
                 service.terminate()
                 service.send_signal(signal.SIGCONT)
-                assert service.wait(15) == 0
+                assert service.wait(90) == 0
     finally:
         for service in one.services:
             for worker in workers(service.pid):
                 os.kill(worker, signal.SIGKILL)
             service.kill()
-            service.wait(15)
+            service.wait(90)
     for path, before in one.originals.items():
         assert look(path) == before, f"{path.name} was touched"
     assert [name for name in one.results() if "/." in f"/{name}"] == []

@@ -99,7 +99,7 @@ def test_after_kill_9_and_a_restart_there_is_one_correct_copy_of_each_photo(
     moment(home, service.pid)
     at_work = workers(service.pid)
     service.kill()
-    service.wait(15)
+    service.wait(90)
     until(lambda: not any(map(is_alive, at_work)), "the workers die with the service")
 
     home.start()
@@ -161,7 +161,7 @@ def test_ctrl_c_in_the_terminal_reaches_everyone_and_harms_nothing(home: Home, u
     a_worker_is_there(home, service.pid)
     for pid in (*workers(service.pid), service.pid):
         os.kill(pid, signal.SIGINT)
-    assert service.wait(15) == 0
+    assert service.wait(90) == 0
     assert "Traceback" not in home.log_file().read_text()
     assert home.once().returncode == 0
     assert pixels(home) == undisturbed

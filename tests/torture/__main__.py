@@ -6,14 +6,18 @@ here, with the reason.
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
+from pathlib import Path
+from typing import Any
 
 # a process that forks has no threads: ONNX Runtime has one to report to its maker, until it is told not to
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
@@ -33,6 +37,7 @@ from tests.torture.processes import Processes
 LOADED = (numpy.ma, onnxruntime, pyvips, darkroomd.pipeline)  # once, here, and not in each of the thousands of children
 SKIPPED = 77
 LANE = "DARKROOMD_TORTURE_LANE"  # set in a lane: it tells everything, and writes no report
+PIECE = 144  # trials of a run that can be taken up again: twice each story with each pipeline and each layout of disks
 
 KINDS = ("ext4", "xfs")
 LAYOUTS = ("one disk", "two disks, both are cut", "two disks, the results' is cut")
@@ -116,9 +121,13 @@ CAMPAIGNS = {
 @click.option("--seed", default=1, show_default=True)
 @click.option("--trials", type=int, help="How many of each, instead of thousands.")
 @click.option("--lanes", default=1, show_default=True, help="So many at the same time, each with a part of the trials.")
-def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None, lanes: int) -> None:
-    if lanes > 1:
-        sys.exit(0 if side_by_side(names, seed, trials, lanes) else 1)
+@click.option(
+    "--notes", type=click.Path(path_type=Path), help="In pieces, noted here: the same again goes on from there."
+)
+def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None, lanes: int, notes: Path | None) -> None:
+    if lanes > 1 or notes is not None:
+        done = [side_by_side(name, seed, trials or CAMPAIGNS[name][1], lanes, notes) for name in names or CAMPAIGNS]
+        sys.exit(0 if all(done) else 1)
     good = True
     try:
         room = room_of_ones_own()
@@ -155,42 +164,40 @@ def tell(part: Part) -> None:
         click.echo(f"    {fault}", err=True)
 
 
-def side_by_side(names: Sequence[str], seed: int, trials: int | None, lanes: int) -> bool:
-    """Each lane is a process with its own file systems and dice; what they found is added up."""
-    good = True
-    for name in names or CAMPAIGNS:
-        began = time.monotonic()
-        each = -(-(trials or CAMPAIGNS[name][1]) // lanes)
-        words = [sys.executable, "-m", "tests.torture", name, "--trials", str(each), "--seed"]
-        environ = os.environ | {LANE: "1"}
-        started = [
-            subprocess.Popen(
-                [*words, str(1000 * seed + lane)],
-                env=environ,
-                stdout=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-            for lane in range(lanes)
-        ]
-        sums: dict[str, Part] = {}
-        try:
-            for one in started:
-                said = one.communicate()[0]
-                good &= one.returncode == 0
-                for line in said.splitlines():
-                    facts = json.loads(line)
-                    tally = Tally(facts["trials"], Counter(facts["moments"]), facts["faults"])
-                    before = sums.get(facts["part"], Part(facts["part"], Tally()))
-                    sums[facts["part"]] = Part(facts["part"], before.tally + tally, facts["missed"])
-        finally:
-            for one in started:
-                one.kill()
-        for part in sums.values():
-            tell(part)
-            good &= part.good
-        report(name, list(sums.values()), time.monotonic() - began, seed)
-    return good
+def side_by_side(name: str, seed: int, trials: int, lanes: int, notes: Path | None) -> bool:
+    """Each lane is a process with its own file systems and dice, for one piece after another; what they found is added
+    up. notes: a file of pieces, in which those done earlier stand.
+    """
+    pieces = lanes if notes is None else max(lanes, -(-trials // PIECE))
+    noted = [json.loads(line) for line in notes.read_text().splitlines()] if notes and notes.exists() else []
+    done = {one["piece"]: one for one in noted if one["name"] == name and one["seed"] == seed}
+    with ThreadPoolExecutor(lanes) as beside:
+        left = [piece for piece in range(pieces) if piece not in done]
+        for one in beside.map(lambda piece: _piece(name, seed, piece, -(-trials // pieces)), left):
+            done[one["piece"]] = one
+            if notes is not None:
+                with notes.open("a") as file:
+                    file.write(json.dumps(one) + "\n")
+    sums: dict[str, Part] = {}
+    for facts in chain.from_iterable(done[piece]["parts"] for piece in range(pieces)):
+        tally = Tally(facts["trials"], Counter(facts["moments"]), facts["faults"])
+        before = sums.get(facts["part"], Part(facts["part"], Tally()))
+        sums[facts["part"]] = Part(facts["part"], before.tally + tally, facts["missed"])
+    for part in sums.values():
+        tell(part)
+    report(name, list(sums.values()), sum(one["seconds"] for one in done.values()) / lanes, seed)
+    return all(part.good for part in sums.values())
+
+
+def _piece(name: str, seed: int, piece: int, trials: int) -> dict[str, Any]:
+    began = time.monotonic()
+    words = [sys.executable, "-m", "tests.torture", name, "--trials", str(trials), "--seed", str(1000 * seed + piece)]
+    said = subprocess.run(words, env=os.environ | {LANE: "1"}, stdout=subprocess.PIPE, text=True, check=False)
+    if said.returncode not in (0, 1):
+        raise click.ClickException(f"{shlex.join(words)}: {said.returncode}: {said.stdout}")
+    parts = [json.loads(line) for line in said.stdout.splitlines()]
+    seconds = round(time.monotonic() - began)
+    return {"name": name, "seed": seed, "piece": piece, "seconds": seconds, "parts": parts}
 
 
 def report(name: str, parts: list[Part], seconds: float, seed: int) -> None:

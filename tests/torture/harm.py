@@ -4,10 +4,12 @@ import ctypes
 import faulthandler
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +22,8 @@ from tests.torture.disk import NotHere
 
 _PR_SET_PDEATHSIG, _PR_SET_PTRACER = 1, 0x59616D61
 TRACEBACK = 70
-SECONDS = 60  # a run that takes longer hangs
+# A run takes half a second of a processor. On a busy machine that may be minutes, so what counts is whether it goes on.
+IDLE_SECONDS, MOST_CPU_SECONDS, MOST_SECONDS = 120.0, 60.0, 1800.0
 
 # Calls of ours that only ask, or never leave the process: a death before them is a death before the next one.
 _HARMLESS = ("fsencode", "fspath", "fsdecode", "fetchone", "fetchall", "lstat", "fstat", "lseek", "stat", "getpid")
@@ -47,9 +50,9 @@ def run(work: Callable[[], None], log: Path, kill_before: int = 0) -> End:
     reader, writer = os.pipe()
     child = _forked(lambda: _counted(work, kill_before, writer), log)
     os.close(writer)
+    status = _ended(child)
     with os.fdopen(reader, "rb") as pipe:
         told = pipe.read()
-    _, status = os.waitpid(child, 0)
     return End(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, os.waitstatus_to_exitcode(status), int(told or 0))
 
 
@@ -67,10 +70,28 @@ def traced(work: Callable[[], None], log: Path, trace: Path, *options: str) -> E
         strace.wait()
         raise NotHere(f"tracing is not allowed here: {attached.decode().strip()}")
     os.kill(child, signal.SIGCONT)
-    _, status = os.waitpid(child, 0)
+    status = _ended(child)
     strace.stderr.close()
     strace.wait()
     return End(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, os.waitstatus_to_exitcode(status))
+
+
+def _ended(child: int) -> int:
+    """How it ended. One that hangs is made to say where, and dies of SIGALRM."""
+    began = moved = time.monotonic()
+    used = 0.0
+    with os.fdopen(os.pidfd_open(child), "rb") as handle:  # readable when it has ended
+        while not select.select([handle], [], [], 5.0)[0]:
+            now, before, used = time.monotonic(), used, _cpu_seconds(child)
+            moved = now if used > before else moved
+            if now - moved > IDLE_SECONDS or used > MOST_CPU_SECONDS or now - began > MOST_SECONDS:
+                os.kill(child, signal.SIGALRM)
+    return os.waitpid(child, 0)[1]
+
+
+def _cpu_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _stopped_first(work: Callable[[], None]) -> None:
@@ -100,7 +121,6 @@ def _forked(work: Callable[[], object], log: Path) -> int:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         libc.prctl(_PR_SET_PTRACER, -1)
-        signal.alarm(SECONDS)
         if os.getppid() != parent:
             os._exit(TRACEBACK)
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -48,8 +48,8 @@ class Processes:
                 self.tally.moments[self._moment()] += 1
                 if victim == "service":
                     service.kill()
-                    service.wait(30)
-                    until(partial(_are_dead, at_work), "the workers die with the service")
+                    service.wait(300)
+                    until(partial(_are_dead, at_work), "the workers die with the service", 120)
                 else:
                     for pid in workers(service.pid)[:1]:
                         os.kill(pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ class Processes:
             self._check_in_the_end(service)
         finally:
             service.kill()
-            service.wait(30)
+            service.wait(300)
         return self.tally
 
     def _started(self) -> "subprocess.Popen[bytes]":
@@ -86,7 +86,7 @@ class Processes:
             found[:] = workers(service.pid)
             return bool(found) and self._states()["running"] + self._states()["staged"] > 0
 
-        until(works, f"a worker works; {self._states()}", 60)
+        until(works, f"a worker works; {self._states()}", 600)
         return found
 
     def _states(self) -> Counter[str]:
@@ -114,9 +114,9 @@ class Processes:
     def _check_in_the_end(self, service: "subprocess.Popen[bytes]") -> None:
         """Whatever waits or was put aside is asked for again; then each photo must have its one result."""
         subprocess.run(argv("retry", "--all"), env=self.environ, check=True, capture_output=True)
-        until(lambda: self._states()["done"] >= len(self.before), f"all are done; {self._states()}", 300)
+        until(lambda: self._states()["done"] >= len(self.before), f"all are done; {self._states()}", 1200)
         service.terminate()
-        if service.wait(30) != 0:
+        if service.wait(300) != 0:
             self.tally.wrong.append(f"it ended with {service.returncode}")
         self._check_at_once("in the end")
         there = sorted(path.name for path in self.outbox.rglob("*") if path.is_file())

@@ -79,10 +79,10 @@ class Soak:
                     break
                 time.sleep(0.5)
             service.terminate()
-            code = service.wait(60)
+            code = service.wait(300)
         finally:
             service.kill()
-            service.wait(30)
+            service.wait(300)
         return self._verdict(missing, code, time.monotonic() - began)
 
     def _drop(self) -> None:

@@ -46,7 +46,7 @@ def jfif(dots_per_mm: tuple[float, float] | None) -> bytes:
     """The segment that begins a JPEG file of one or three channels: how large a pixel is."""
     x, y = (round(dots * 25.4) for dots in dots_per_mm or (0, 0))
     unit = 1 if 0 < x <= 0xFFFF and 0 < y <= 0xFFFF else 0
-    return _segment(0xE0, b"JFIF\0" + struct.pack(">BBBHHBB", 1, 1, unit, *((x, y) if unit else (1, 1)), 0, 0))
+    return segment(0xE0, b"JFIF\0" + struct.pack(">BBBHHBB", 1, 1, unit, *((x, y) if unit else (1, 1)), 0, 0))
 
 
 def jpeg_segments(exif: bytes | None, xmp: bytes | None, iptc: bytes | None) -> bytes:
@@ -56,13 +56,13 @@ def jpeg_segments(exif: bytes | None, xmp: bytes | None, iptc: bytes | None) -> 
     """
     parts = []
     if exif is not None:
-        parts.append(_segment(0xE1, EXIF_HEAD + exif))
+        parts.append(segment(0xE1, EXIF_HEAD + exif))
     if xmp is not None and len(XMP_HEAD) + len(xmp) <= SEGMENT_BYTES:
-        parts.append(_segment(0xE1, XMP_HEAD + xmp))
+        parts.append(segment(0xE1, XMP_HEAD + xmp))
     elif xmp is not None:
         parts += _extended(xmp)
     if iptc is not None and len(iptc) <= SEGMENT_BYTES:
-        parts.append(_segment(0xED, iptc))
+        parts.append(segment(0xED, iptc))
     return b"".join(parts)
 
 
@@ -88,7 +88,8 @@ def webp_with(file: bytes, width: int, height: int, exif: bytes | None, xmp: byt
     return b"RIFF" + struct.pack("<I", 4 + len(data)) + b"WEBP" + data
 
 
-def _segment(marker: int, body: bytes) -> bytes:
+def segment(marker: int, body: bytes) -> bytes:
+    """One of a JPEG file. body: at most SEGMENT_BYTES."""
     return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
 
 
@@ -100,11 +101,11 @@ def _extended(xmp: bytes) -> Iterator[bytes]:
         '<rdf:Description rdf:about="" xmlns:xmpNote="http://ns.adobe.com/xmp/note/" '
         f'xmpNote:HasExtendedXMP="{digest}"/></rdf:RDF></x:xmpmeta>'
     )
-    yield _segment(0xE1, XMP_HEAD + small.encode())
+    yield segment(0xE1, XMP_HEAD + small.encode())
     step = 65000
     for at in range(0, len(xmp), step):
         head = XMP_MORE_HEAD + digest.encode() + struct.pack(">II", len(xmp), at)
-        yield _segment(0xE1, head + xmp[at : at + step])
+        yield segment(0xE1, head + xmp[at : at + step])
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -34,8 +34,11 @@ def read(descriptor: int, check: Callable[[int, int], None]) -> Raster:
     if pixels.dtype == np.uint16:  # moved up by pi-heif, with zeros below: white would be grey
         pixels = np.rint((pixels >> (16 - bits)).astype(np.float32) * (65535 / ((1 << bits) - 1))).astype(np.uint16)
     notes = [f"the file holds {len(pictures)} pictures: only the first was enhanced"] if len(pictures) > 1 else []
-    if photo.info.get("aux") or photo.info.get("depth_images"):
-        notes.append("the HDR gain map and the depth map were left out: they belong to the picture as it was")
+    kinds = photo.info.get("aux") or ()
+    if any("gainmap" in str(kind).lower() for kind in kinds):
+        notes.append("its HDR gain map was left out: ours go from JPEG into JPEG only")
+    if photo.info.get("depth_images") or any("gainmap" not in str(kind).lower() for kind in kinds):
+        notes.append("the depth map and mattes were left out: they belong to the picture as it was")
     exif = photo.info.get("exif")
     tags = Tags(
         exif=bytes(exif).removeprefix(b"Exif\0\0") if exif else None,

@@ -338,7 +338,8 @@ class Picture:
     a colour that sRGB lacks is still there. alpha: (height, width, 1), or None. bits: of a sample in the file.
     decoding_mb: of memory that a giant took because its format must be decoded whole, beside the pixels. jpeg_quality:
     of its last save, None for other formats. subsampled: whether its colour was stored at half resolution. lossless:
-    whether its format keeps every bit. notes: what was not kept.
+    whether its format keeps every bit. gain_map: an upright JPEG that says how much brighter each place is on an HDR
+    screen. notes: what was not kept.
     (`Any`, because the service's own process knows nouns and must stay small: it never loads numpy.)
     """
 
@@ -351,6 +352,7 @@ class Picture:
     jpeg_quality: int | None = None
     subsampled: bool = True
     lossless: bool = False
+    gain_map: bytes | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     decoding_mb: float = 0.0
 

@@ -5,6 +5,7 @@ before libvips is loaded, and size limits are checked on the header, before a si
 """
 
 import os
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pyvips
 
-from darkroomd import exif, heic, iptc, jxl, raw
+from darkroomd import exif, gain_map, heic, iptc, jxl, raw
 from darkroomd.colour import is_srgb, own_image, readable, to_network
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Limits, Picture, Raster, Tags
 from darkroomd.scratch import BAND_BYTES, bands, forget, giant, room
 
 pyvips.cache_set_max(0)  # a photo is opened once; cached operations only look like a leak
+# opens every JPEG to look for a gain map, and knows less of the photo than the plain reader
+pyvips.operation_block_set("VipsForeignLoadUhdr", True)
 
 WRITABLE = ("jpeg", "png", "webp", "tiff", "avif")
 ONLY_READ = ("gif", "heic", "raw", "jxl")
@@ -48,6 +51,8 @@ MOVING = {b"hevc", b"hevx", b"isom", b"mp41", b"mp42", b"qt  "}
 # kinds of pixels that only cameras' raw files have: a colour filter array, linear light of the sensor
 RAW_PHOTOMETRICS = {32803, 34892}
 
+# how phones' XMP says that a film follows the photo
+MOTION = re.compile(rb"(MotionPhoto|MicroVideo)(=[\"']|>)1")
 # what giants are called that cannot be decoded in bands
 WHOLE = {"jpeg": "a progressive JPEG", "png": "an interlaced PNG", "webp": "a WebP", "avif": "an AVIF",
          "heic": "a HEIC", "raw": "a camera's raw file", "jxl": "a JPEG XL"}  # fmt: skip
@@ -99,14 +104,18 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
         own, pixels, tags, lost = _for_networks(pixels, tags)
     except pyvips.Error as error:
         raise _refusal(error, form) from error
-    quality, subsampled = None, True
+    quality, subsampled, brighter = None, True, None
     if form == "jpeg":
+        brighter, gone = _gain_map(descriptor, way_up, limits)
+        if brighter is None and not gone and b"hdrgm:Version" in (tags.xmp or b""):
+            gone.append("its HDR gain map is not there: left out")
+        lost += gone
         quality = jpeg_quality(os.pread(descriptor, 1 << 16, 0))
         subsampled = "jpeg-chroma-subsample" not in image.get_fields() or image.get("jpeg-chroma-subsample") != "4:4:4"
     return Picture(
         pixels, alpha, form, tags, bits, own, quality, subsampled,
         form in ("png", "tiff", "gif", "raw") or (form == "webp" and _webp_is_lossless(descriptor)),
-        tuple(notes + more + lost), decoding_mb,
+        brighter, tuple(notes + more + lost), decoding_mb,
     )  # fmt: skip
 
 
@@ -158,9 +167,36 @@ def within(width: int, height: int, limits: Limits) -> None:
 
 def _header(descriptor: int, **options: int) -> Any:
     """The libvips image of an open file, nothing of it decoded yet. pyvips.Error when it is none."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    source = pyvips.Source.new_from_descriptor(descriptor)
+    source = _streamed(descriptor)
     return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", **options)
+
+
+def _streamed(descriptor: int) -> Any:
+    """An open file for libvips, read piece by piece.
+
+    Given the descriptor itself it would map the file: of 400 megapixels 130 MB that count as ours, and where the disk
+    fails a signal that ends the process instead of an error.
+    """
+    at, source = 0, pyvips.SourceCustom()
+
+    def read(buffer: Any) -> int:
+        nonlocal at
+        try:
+            count = os.preadv(descriptor, [buffer], at)
+        except OSError as error:
+            pyvips.ffi.errno = error.errno
+            return -1
+        at += count
+        return count
+
+    def seek(offset: int, whence: int) -> int:
+        nonlocal at
+        at = offset + (0, at, os.fstat(descriptor).st_size)[whence]
+        return at
+
+    source.signal_connect("read", read)
+    source.on_seek(seek)
+    return source
 
 
 def jpeg_quality(head: bytes) -> int | None:
@@ -303,9 +339,28 @@ def _left_out(image: Any, form: str) -> list[str]:
     pages = image.get("n-pages") if "n-pages" in fields else 1
     if pages > 1 and form != "avif":
         notes.append(f"the file holds {pages} pictures: only the first was enhanced")
-    if "gainmap-data" in fields:
-        notes.append("the HDR gain map was left out: it belongs to the picture as it was")
+    if form == "jpeg" and "xmp-data" in fields and MOTION.search(image.get("xmp-data")):
+        notes.append("the film behind the photo was left out")
     return notes
+
+
+def _gain_map(descriptor: int, way_up: int, limits: Limits) -> tuple[bytes | None, list[str]]:
+    """The JPEG's HDR gain map, upright like the photo, and what became of it."""
+    file = gain_map.found(_reader(descriptor), os.fstat(descriptor).st_size)
+    if file is None:
+        return None, []
+    try:
+        image = pyvips.Image.jpegload_buffer(file, fail_on="truncated")
+        if image.width * image.height > limits.max_megapixels * 1e6:
+            raise ValueError("larger than a photo may be")
+        stored = image.numpy().reshape(image.height, image.width, image.bands)
+        if way_up == 1:
+            return gain_map.dressed(file, file), []
+        kind = "b-w" if image.bands == 1 else "srgb"
+        turned = pyvips.Image.new_from_array(np.ascontiguousarray(_upright(stored, way_up))).copy(interpretation=kind)
+        return gain_map.dressed(turned.jpegsave_buffer(Q=95, subsample_mode="off", keep="none"), file), []
+    except (pyvips.Error, ValueError):
+        return None, ["its HDR gain map is damaged: left out"]
 
 
 def _way_up(image: Any, form: str) -> int:

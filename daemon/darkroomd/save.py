@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyvips
 
-from darkroomd import container, exif, iptc, xmp
+from darkroomd import container, exif, gain_map, iptc, xmp
 from darkroomd.colour import as_image, in_own_colours, own_image, to_network
 from darkroomd.errors import Rejected
 from darkroomd.job import FORMAT_OF, INSTEAD, SPELLINGS, Format, Limits, Output, Picture, Step, Tags
@@ -56,6 +56,8 @@ def losses(picture: Picture, form: str) -> tuple[str, ...]:
         said.append(f"{name} has no float samples: light beyond white was cut off")
     elif picture.bits > 8 and not holds & {"wide", "deep"}:
         said.append(f"{name} has 8 bits a sample, the photo had {picture.bits}")
+    if picture.gain_map is not None and form != "jpeg":
+        said.append(f"its HDR gain map was left out: ours go into JPEG only, not into {name}")
     return tuple(said)
 
 
@@ -151,8 +153,11 @@ def _with_format(image: Any, wanted: str) -> Any:
 def _kept(picture: Picture, form: str, output: Output, event: str | None, version: str) -> Tags:
     """The tags as they are written: upright, of the new size, with what was done, less what must go."""
     tags, location = picture.tags, output.metadata == "keep"
+    behind = picture.gain_map if form == "jpeg" and gain_map.is_ultra_hdr(picture.gain_map) else b""
+    behind_bytes = len(behind or b"")
     if output.metadata == "strip":
-        return Tags(xmp=xmp.written(None, event, version), icc=tags.icc, dots_per_mm=tags.dots_per_mm)
+        packet = xmp.written(None, event, version, gain_map_bytes=behind_bytes)
+        return Tags(xmp=packet, icc=tags.icc, dots_per_mm=tags.dots_per_mm)
     block = tags.exif
     if block is not None:
         limit = container.EXIF_LIMIT_BYTES if form == "jpeg" else 1 << 24
@@ -170,7 +175,7 @@ def _kept(picture: Picture, form: str, output: Output, event: str | None, versio
     records = tags.iptc if tags.iptc is None or location else iptc.without_place(tags.iptc)
     beside = form in ("jpeg", "tiff")  # these hold the records as they are
     more = iptc.as_xmp(records) if records is not None and not beside else None
-    packet = xmp.written(tags.xmp, event, version, location=location, more=more)
+    packet = xmp.written(tags.xmp, event, version, location=location, more=more, gain_map_bytes=behind_bytes)
     return Tags(block, packet, records if beside else None, tags.icc, tags.dots_per_mm, tags.texts)
 
 
@@ -188,6 +193,8 @@ def _jpeg(image: Any, picture: Picture, tags: Tags, output: Output, descriptor: 
     extra = container.jpeg_segments(tags.exif, tags.xmp, records)
     if image.bands < 4:
         extra = container.jfif(tags.dots_per_mm) + extra
+    if picture.gain_map is not None:
+        extra += gain_map.segments(picture.gain_map)
     # the best Huffman codes need all coefficients in memory: 2 % of the file against gigabytes of a giant
     optimal = not giant(picture.pixels.nbytes)
     image.jpegsave_target(
@@ -195,6 +202,11 @@ def _jpeg(image: Any, picture: Picture, tags: Tags, output: Output, descriptor: 
         # without chroma subsampling where the source had none: its colour edges were sharp
         subsample_mode="on" if picture.subsampled else "off",
     )  # fmt: skip
+    if picture.gain_map is not None:
+        photo_bytes = os.lseek(descriptor, 0, os.SEEK_END)
+        _write(descriptor, picture.gain_map)
+        at = container.JPEG_HEAD_BYTES + len(extra) - gain_map.INDEX_BYTES
+        os.pwrite(descriptor, gain_map.index(photo_bytes, len(picture.gain_map), at), at)
 
 
 def _png(image: Any, _: Picture, tags: Tags, _output: Output, descriptor: int) -> None:

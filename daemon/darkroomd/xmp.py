@@ -28,6 +28,7 @@ NAMESPACES = {
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "hdrgm": "http://ns.adobe.com/hdr-gain-map/1.0/",
     "Container": "http://ns.google.com/photos/1.0/container/",
+    "Item": "http://ns.google.com/photos/1.0/container/item/",
     "GCamera": "http://ns.google.com/photos/1.0/camera/",
 }
 AGENT = "darkroomd"
@@ -62,15 +63,17 @@ def written(
     *,
     location: bool = True,
     more: Mapping[str, tuple[str, list[str]]] | None = None,
+    gain_map_bytes: int = 0,
 ) -> bytes | None:
     """The packet for a result; None when there is nothing to say.
 
     packet: the photo's own; one that cannot be read is left out. event: what was done, in words, for the history; None
     for a copy. location: whether places are kept. more: properties by name, for those that the packet does not have.
+    gain_map_bytes: of an Ultra HDR gain map that will follow the picture in its file.
     """
     document = _parsed(packet) if packet is not None else None
     if document is None:
-        if event is None and not more:
+        if event is None and not more and not gain_map_bytes:
             return None
         document = minidom.parseString(
             f'<x:xmpmeta xmlns:x="{NAMESPACES["x"]}"><rdf:RDF xmlns:rdf="{RDF}">'
@@ -81,6 +84,8 @@ def written(
     for name, (form, texts) in (more or {}).items():
         if not (name in PLACES and not location) and not _has(document, name):
             _add(document, name, form, texts)
+    if gain_map_bytes:
+        _add_gain_map(document, gain_map_bytes)
     if event is not None:
         _add_event(document, event, version)
         if not _has(document, "Iptc4xmpExt:DigitalSourceType"):
@@ -203,6 +208,23 @@ def _add(document: Document, name: str, form: str, texts: list[str]) -> None:
     else:
         element.appendChild(document.createTextNode(texts[0]))
     _home(document).appendChild(element)
+
+
+def _add_gain_map(document: Document, size_bytes: int) -> None:
+    """Ultra HDR Image Format 1.1, "Primary image XMP": a description of its own, which names its prefixes itself."""
+    names = " ".join(f'xmlns:{prefix}="{NAMESPACES[prefix]}"' for prefix in ("rdf", "hdrgm", "Container", "Item"))
+    items = "".join(
+        f'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="{kind}" Item:Mime="image/jpeg"{length}/>'
+        "</rdf:li>"
+        for kind, length in (("Primary", ""), ("GainMap", f' Item:Length="{size_bytes}"'))
+    )
+    text = (
+        f'<rdf:Description {names} rdf:about="" hdrgm:Version="1.0">'
+        f"<Container:Directory><rdf:Seq>{items}</rdf:Seq></Container:Directory></rdf:Description>"
+    )
+    home = document.getElementsByTagNameNS(RDF, "RDF")[0]
+    made = minidom.parseString(text).getElementsByTagNameNS(RDF, "Description")[0]
+    home.insertBefore(document.importNode(made, True), home.firstChild)
 
 
 def _add_event(document: Document, event: str, version: str) -> None:

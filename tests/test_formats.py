@@ -214,3 +214,37 @@ def test_orientation_of_raw_bytes_is_read_without_turning_an_avif_twice(tmp_path
     photo = opened(tmp_path / "in")
     assert photo.pixels.shape == (96, 64, 3)
     assert pictures.psnr(photo.pixels, np.rot90(SCENE, -1)) > 25
+
+
+def header(colours: str) -> bytes:
+    """The first bytes of a JPEG XL file of 8 × 8 pixels of 8 bits; colours: the bits that name them, in their order."""
+    bits = "1" + "00000" + "100"  # small, 8 high, as wide as high
+    bits += "0" + "0" + "000" + "1" + "00" + "1" + colours  # not all by default, no more to say, 8 bits, XYB
+    bits = bits.ljust(240, "0")
+    return b"\xff\x0a" + bytes(int(bits[n : n + 8][::-1], 2) for n in range(0, len(bits), 8))
+
+
+@pytest.mark.parametrize(
+    ("colours", "told"),
+    [
+        ("1", None),
+        ("01", "a profile of its own"),
+        ("00" + "00" + "10" + "10" + "0" + "10", None),  # RGB, D65, sRGB's primaries, the curve of BT.709
+        ("00" + "00" + "10" + "10" + "0" + "01" + "1101", None),  # the curve of sRGB
+        ("00" + "00" + "10" + "10" + "0" + "01" + "0111", "HDR light (PQ)"),
+        ("00" + "00" + "10" + "10" + "1", "a gamma of its own"),
+        ("00" + "00" + "10" + "01" + "1001", "the primaries of P3"),
+        ("00" + "00" + "01" + "0001", "another white"),
+        ("00" + "10" + "10" + "0" + "01" + "0110", "linear light"),  # grey
+    ],
+)
+def test_colours_of_a_jpeg_xl_that_are_not_srgb_are_told(colours: str, told: str | None) -> None:
+    assert jxl.size(header(colours)) == (8, 8)
+    assert jxl.colours(header(colours)) == told
+
+
+def test_a_jpeg_xl_of_linear_light_says_what_became_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(SCENE.astype(np.uint16) * 257))
+    assert opened(tmp_path / "a.jxl").notes == ("its colours (linear light) were taken for sRGB",)
+    (tmp_path / "b.jxl").write_bytes(imagecodecs.jpegxl_encode(SCENE))
+    assert opened(tmp_path / "b.jxl").notes == ()

@@ -111,7 +111,7 @@ def test_the_config_it_writes_shows_every_default_as_a_comment(mine: Machine) ->
         config.defaults({}).service,
         config.defaults({}).limits,
     )
-    shown = text.replace("\n#output:", "\noutput:").replace("\n#  quality: 95 ", "\n  quality: 70 ")
+    shown = text.replace("\n#output:", "\noutput:").replace("\n#  quality: 96 ", "\n  quality: 70 ")
     mine.at.config.write_text(shown)
     assert config.load(mine.at.config).output.quality == 70
 

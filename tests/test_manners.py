@@ -68,7 +68,7 @@ def test_each_setting_says_where_it_was_written(written: Path, monkeypatch: pyte
 def test_without_a_config_the_defaults_are_shown(at_home: Path) -> None:
     shown = yaml.safe_load(typed("config", "show").stdout)
     assert shown.keys() == {"output", "service", "limits"}
-    assert shown["output"]["quality"] == 95
+    assert shown["output"]["quality"] == 96
 
 
 def test_a_config_with_faults_is_not_shown(written: Path) -> None:

@@ -140,5 +140,5 @@ def test_the_recipe_changes_with_what_shapes_the_bytes_and_with_nothing_else() -
 
 def test_the_recipe_of_a_release_is_the_recipe_of_the_next() -> None:
     assert recipe(Mode("auto", (Treatment("general"),), choose=True), {"general": "0" * 64}, Output()) == (
-        "c848970597f6fa1f277dd979f05472ffef3442ea238bd801c9c26f061d7faf4a"
+        "731458f2afa79f326806391e2533faffabc158148b361a9b2cff15fcf46f852b"
     )

@@ -212,7 +212,7 @@ class Output:
     """
 
     format: Format | Literal["keep"] = "keep"
-    quality: int = 95
+    quality: int = 96
     name: str = "{stem}{ext}"
     existing: Literal["number", "conflict"] = "number"
     metadata: Literal["keep", "strip-location", "strip"] = "keep"

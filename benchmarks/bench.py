@@ -61,11 +61,18 @@ def by_mode(mode: str, damaged: Floats) -> tuple[Floats, Verdict]:
     with TemporaryDirectory() as name:
         source = Path(name) / "photo.png"
         save_png(source, damaged)
+        result, verdict = file_by_mode(mode, source)
+        return damaged if result is None else result, verdict
+
+
+def file_by_mode(mode: str, source: Path) -> tuple[Floats | None, Verdict]:
+    """What the product makes of a file in one of its modes; None when it is left alone or the result did not pass."""
+    with TemporaryDirectory() as name:
         settings = defaults()
         job = job_for(source.parent, source, Path(name) / "result.png", settings.modes[mode], settings)
         staged = pipeline.run(job)
         if staged.temporary is None or staged.verdict.status != "done":
-            return damaged, staged.verdict
+            return None, staged.verdict
         return pixels(staged.temporary), staged.verdict
 
 

@@ -6,6 +6,7 @@ Rewrites its section of RESULTS.md.
 """
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from benchmarks.results import machine, rewrite, table
 from darkroomd.device import network
 from darkroomd.enhance import through
 from darkroomd.guard import Box, guards
-from darkroomd.job import Engine, Picture, Tags
+from darkroomd.job import Engine, Findings, Picture, Tags
 from darkroomd.look import findings
 
 Pixels = npt.NDArray[np.uint8]
@@ -128,12 +129,18 @@ SPOILED: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def tripped(before: Pixels, after: Pixels, face: bool = False, text: bool = False) -> list[tuple[str, float]]:
-    original = Picture(before, None, "png", Tags())
-    whole: tuple[Box, ...] = ((0.0, 0.0, float(before.shape[1]), float(before.shape[0])),)
-    found = findings(original)
-    sigmas = found.noise_sigma, found.blur_sigma or 0.0
-    checked = guards(original, original.with_pixels(after), *sigmas, whole if face else (), whole if text else ())
+def as_file(name: str, pixels: Pixels) -> Picture:
+    """The damaged picture as the product gets it: a JPEG file tells its quality."""
+    told = re.fullmatch(r"JPEG (\d+)", name)
+    return Picture(pixels, None, "jpeg" if told else "png", Tags(), jpeg_quality=int(told[1]) if told else None)
+
+
+def tripped(
+    original: Picture, found: Findings, after: Pixels, face: bool = False, text: bool = False
+) -> list[tuple[str, float]]:
+    whole: tuple[Box, ...] = ((0.0, 0.0, float(original.width), float(original.height)),)
+    sigmas, places = (found.noise_sigma, found.blur_sigma or 0.0), (whole if face else (), whole if text else ())
+    checked = guards(original, original.with_pixels(after), *sigmas, *places, quality=found.visible_quality)
     return [(r.name, r.value) for r in checked.results if not r.passed]
 
 
@@ -158,21 +165,26 @@ def main() -> None:
     general = network("general", Engine())
     rows = []
     for name, damage in DAMAGE.items():
-        for kind, mend in (("truth", None), ("general", general)):
-            trips = []
-            for group in (sharp, faces, pages):
-                for truth in group:
-                    before = damage(truth)
-                    after = truth if mend is None else through(mend, before, Engine())
-                    trips.append(tripped(before, after, group is faces, group is pages))
-                    if given.show and trips[-1]:
-                        print(name, kind, trips[-1])
-            rows.append([f"{name} -> {kind}", *counted(trips)])
+        trips: dict[str, list[list[tuple[str, float]]]] = {"truth": [], "general": []}
+        for group in (sharp, faces, pages):
+            for truth in group:
+                before = as_file(name, np.ascontiguousarray(damage(truth)))
+                found = findings(before)
+                for kind, rest in trips.items():
+                    after = truth if kind == "truth" else through(general, before.pixels, Engine())
+                    rest.append(tripped(before, found, after, group is faces, group is pages))
+                    if given.show and rest[-1]:
+                        print(name, kind, rest[-1])
+        for kind, rest in trips.items():
+            rows.append([f"{name} -> {kind}", *counted(rest)])
             print(" | ".join(rows[-1]), flush=True)
     for name, spoil in SPOILED.items():
         group = faces if "face" in name else pages if "stroke" in name else sharp
-        trips = [tripped(truth, spoil(truth), group is faces, group is pages) for truth in group]
-        rows.append([f"spoiled: {name}", *counted(trips)])
+        spoiled = []
+        for truth in group:
+            before = as_file("", truth)
+            spoiled.append(tripped(before, findings(before), spoil(truth), group is faces, group is pages))
+        rows.append([f"spoiled: {name}", *counted(spoiled)])
         print(" | ".join(rows[-1]), flush=True)
     if not given.show:
         head = ["result", "pictures", "any", *GUARDS]

@@ -5,13 +5,15 @@ pictures belong to others.
 """
 
 import argparse
+import html
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyvips
 
 from benchmarks import old_photo, portrait, text, unblur, upscale
-from benchmarks.bench import Bench, Floats, pixels, save_png
+from benchmarks.bench import Bench, Floats, file_by_mode, pixels, save_png
 from benchmarks.damage import blurred, disc, gaussian, jpeg, motion, noisy
 from benchmarks.filters import (
     LANCZOS,
@@ -23,9 +25,11 @@ from benchmarks.filters import (
     unsharp,
 )
 from benchmarks.quality import DATA
+from darkroomd.job import Verdict
 from darkroomd.places import shipped_folder
 
 CROP = 300
+ROWS_A_SHEET = 5
 SHEETS = Path(__file__).parents[1] / "sheets"
 Row = Sequence[Floats]  # pictures of one size, side by side
 
@@ -118,7 +122,61 @@ def of_old_photo(bench: Bench) -> Iterator[tuple[str, Row]]:
         yield "real", [damaged, repaired(damaged, 6), bench.answer("old-photo", damaged)]
 
 
+def of_auto(bench: Bench) -> Iterator[tuple[str, Row]]:
+    """Real pictures as files through mode auto: before | after | what was found and done."""
+    for test_set in ("real_faces", "real_text", "realsrset", "old_photos"):
+        for number, path in enumerate(bench.pictures(test_set)):
+            try:
+                before = pixels(path)
+            except pyvips.Error:  # BMP files under other names, which neither this libvips nor the product reads
+                continue
+            after, verdict = file_by_mode("auto", path)
+            after = before if after is None else after
+            place = _middle(before, verdict)
+            views = [crop(one, place) for one in (before, after, _overlay(before, verdict))]
+            yield f"{test_set}-{1 + number // ROWS_A_SHEET}", [*views, _words(path, verdict)]
+
+
+def _middle(picture: Floats, verdict: Verdict) -> tuple[float, float]:
+    """Where to look: at the largest face, else at the first line of text, else at the middle."""
+    boxes = sorted(verdict.found.get("faces") or [], key=lambda box: -box[2] * box[3]) or verdict.found.get("text")
+    if not boxes:
+        return 0.5, 0.5
+    left, top, width, height = boxes[0]
+    at = (left + width / 2, top + height / 2)
+    room = (max(1, length - min(CROP, *picture.shape[:2])) for length in picture.shape[1::-1])
+    across, down = (min(1.0, max(0.0, (a - CROP / 2) / r)) for a, r in zip(at, room, strict=True))
+    return across, down
+
+
+def _overlay(picture: Floats, verdict: Verdict) -> Floats:
+    """The picture, paler, with faces in green and lines of text in blue."""
+    marked = 0.5 + picture / 2
+    for name, colour in (("faces", (0.0, 0.6, 0.0)), ("text", (0.0, 0.2, 1.0))):
+        for left, top, width, height in verdict.found.get(name) or []:
+            x, y = max(0, left), max(0, top)
+            framed = marked[y : top + height, x : left + width]
+            inside = framed[2:-2, 2:-2].copy()
+            framed[:] = colour
+            framed[2:-2, 2:-2] = inside
+    return marked
+
+
+def _words(path: Path, verdict: Verdict) -> Floats:
+    """What was found, what was done and why, as a picture of CROP × CROP."""
+    found = verdict.found
+    numbers = ("noise_sigma", "grain", "blur_sigma", "motion", "jpeg_quality", "visible_quality")
+    lines = [path.name, f"{found.get('content')}, {found.get('megapixels')} MP"]
+    lines += [f"{name} {found.get(name)}" for name in numbers]
+    lines += [f"{step.model} over {step.region}, {step.strength:g}: {step.reason}" for step in verdict.steps]
+    lines += [verdict.status, verdict.reason or "", *verdict.limits]
+    text = html.escape("\n".join(line for line in lines if line))
+    image = pyvips.Image.text(text, width=CROP - 8, font="sans 10").gravity("north-west", CROP, CROP)
+    return np.repeat(1 - image.numpy()[..., None].astype(np.float32) / np.float32(255), 3, axis=2)
+
+
 SUBJECTS: dict[str, tuple[tuple[str, ...], Callable[[Bench], Iterator[tuple[str, Row]]]]] = {
+    "auto": (("general",), of_auto),
     "general": (("general",), of_general),
     "upscale": (("upscale-2", "upscale-4"), of_upscale),
     "unblur": (("unblur",), of_unblur),

@@ -315,11 +315,19 @@ AUTO = builtin_modes()["auto"]
         ({"visible_quality": 30}, "JPEG artefacts of an earlier save (as at quality 30)"),
         ({"jpeg_quality": 40, "visible_quality": 40}, "JPEG at quality 40"),
         ({"noise_sigma": 9.0, "jpeg_quality": 40}, "noise (sigma 9.0), JPEG at quality 40"),
+        ({"jpeg_quality": 70}, "JPEG at quality 70"),
+        ({"jpeg_quality": 40, "grain": 0.8}, "JPEG at quality 40 over film grain"),
     ],
 )
 def test_mode_auto_runs_the_network_only_for_a_reason(facts: dict[str, Any], reason: str | None) -> None:
     chosen = enhance.steps_for(found(**facts), AUTO, SIZE)
     assert [step.reason for step in chosen] == ([] if reason is None else [reason])
+
+
+def test_skin_and_film_grain_are_not_smoothed_to_take_light_compression_out() -> None:
+    facts: list[dict[str, Any]] = [{"jpeg_quality": 40}, {"jpeg_quality": 70}, {"jpeg_quality": 40, "grain": 0.8}]
+    strengths = [step.strength for one in facts for step in enhance.steps_for(found(**one), AUTO, SIZE)]
+    assert strengths == [1, 0.6, 0.4]
 
 
 def test_mode_auto_takes_noise_away_before_it_sharpens() -> None:

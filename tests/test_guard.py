@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import pyvips
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from darkroomd.guard import Box, Checked, colour_difference, guards, lab_from_srgb, weakened
@@ -91,7 +92,7 @@ def test_white_that_is_no_longer_white_is_caught() -> None:
     scene[:128, :128] = 255
     duller = scene.copy()
     duller[:128, :128] = 250
-    assert tripped(scene, duller) == {"white"}
+    assert tripped(scene, duller) == {"white", "seam"}
 
 
 def test_structure_that_has_become_even_or_a_mosaic_is_caught() -> None:
@@ -119,6 +120,27 @@ def test_the_border_of_a_tile_is_caught_in_both_directions() -> None:
         brighter = np.moveaxis(sky.copy(), axis, 0)
         brighter[203:] += 4
         assert tripped(sky, np.moveaxis(brighter, 0, axis)) == {"seam"}
+
+
+def test_the_border_of_a_single_tile_is_caught_in_texture_too() -> None:
+    grass = np.random.default_rng(0).normal(120, 25, (400, 400, 3))
+    texture = pictures.image_of(np.clip(grass, 0, 255).astype(np.uint8)).gaussblur(0.7).numpy()
+    brighter = texture.copy()
+    brighter[128:320, 160:] += 4
+    assert tripped(texture, brighter) == {"seam"}
+
+
+@pytest.mark.parametrize("name", ["coffee.png", "astronaut.png", "chelsea.png"])
+def test_the_truth_itself_is_never_refused(name: str) -> None:
+    truth = pictures.read(pictures.free_picture(name))
+    saved = np.asarray(pyvips.Image.new_from_buffer(pictures.jpeg_bytes(truth, 10), "").numpy())
+    soft = pictures.image_of(truth).gaussblur(2.0).numpy()
+    for before, quality in ((saved, 10), (soft, None)):
+        original = Picture(before, None, "jpeg", Tags(), jpeg_quality=quality)
+        found = findings(original)
+        sigmas = found.noise_sigma, found.blur_sigma or 0.0
+        checked = guards(original, original.with_pixels(truth), *sigmas, quality=found.visible_quality)
+        assert [check.name for check in checked.results if not check.passed] == []
 
 
 def test_a_face_that_is_another_or_elsewhere_is_caught() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd.job import Findings, Picture, Tags
+from darkroomd import look
+from darkroomd.job import Box, Face, Findings, Picture, Tags
 from darkroomd.look import findings
 from tests import networks, pictures
 
@@ -69,6 +70,20 @@ def test_strong_blur_is_said_to_be_beyond_repair() -> None:
     assert any("strong blur" in limit for limit in found.limits)
 
 
+def test_noise_over_strong_blur_is_not_taken_for_crisp_edges() -> None:
+    found = seen(pictures.with_noise(pictures.image_of(coffee()).gaussblur(6).numpy(), 2))
+    assert any(
+        "strong blur" in limit and "no more to see than in a picture of about" in limit for limit in found.limits
+    )
+    assert seen(pictures.with_noise(coffee(), 2)).limits == seen(coffee()).limits
+
+
+def test_noise_with_no_picture_beneath_is_said_to_be_that() -> None:
+    noise = seen(pictures.with_noise(np.full_like(coffee(), 128), 60))
+    assert any("hardly anything but noise" in limit for limit in noise.limits)
+    assert not any("noise" in limit for limit in seen(pictures.with_noise(coffee(), 60)).limits)
+
+
 @pytest.mark.parametrize("sigma", [3, 15, 40])
 def test_the_noise_is_told_within_three_levels_in_a_photograph(sigma: int) -> None:
     assert seen(pictures.with_noise(coffee(), sigma)).noise_sigma == pytest.approx(sigma, abs=3)
@@ -87,6 +102,16 @@ def test_an_earlier_save_shows_beneath_the_number_of_the_last() -> None:
     honest = Picture(saved, None, "jpeg", Tags(), jpeg_quality=20)
     assert findings(resaved).visible_quality == pytest.approx(20, abs=10)
     assert (findings(resaved).jpeg_quality, findings(honest).visible_quality) == (95, 20)
+
+
+def test_brows_and_lashes_are_no_line_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    face = Face(200, 100, 120, 160, ((230, 150), (290, 150), (260, 180), (235, 220), (285, 220)), 0.9)
+    brows, sign = Box(210, 130, 90, 20), Box(20, 20, 150, 30)
+    monkeypatch.setattr(look, "detector", lambda *_: object())
+    monkeypatch.setattr(look, "faces", lambda *_: (face,))
+    monkeypatch.setattr(look, "lines", lambda *_: (sign, brows))
+    found = findings(Picture(coffee(), None, "png", Tags()), frozenset({"faces", "text"}))
+    assert found.text == (sign,)
 
 
 def test_film_grain_is_told_from_noise() -> None:
@@ -118,6 +143,13 @@ def test_a_dark_picture_and_one_of_nothing_are_said_to_be_so() -> None:
     assert any(limit.startswith("very dark") for limit in dark.limits)
     nothing = seen(np.full((200, 200, 3), 90, np.uint8))
     assert nothing.limits == ("almost the same everywhere: there is too little in the picture to work on",)
+
+
+def test_a_strongly_compressed_photograph_is_not_taken_for_a_drawing() -> None:
+    flat = pictures.image_of(coffee() // 4 + 60).gaussblur(3).numpy()
+    saved = pyvips.Image.new_from_buffer(pictures.jpeg_bytes(flat, 10), "").numpy()
+    assert (saved[:, 1:] == saved[:, :-1]).all(axis=2).mean() > 0.5
+    assert seen(saved).visible_quality == pytest.approx(10, abs=10)
 
 
 def test_a_drawing_is_not_taken_for_compressed() -> None:

@@ -27,6 +27,11 @@ COLOUR_LIMIT = 1.0
 # and by this much more for each level of noise in the original: noise that is clipped at black and white lifts and
 # lowers the means, so that taking it away must move them (0.10 to 0.145 on five pictures, bright and dark, sigma 5..55)
 COLOUR_PER_NOISE_LEVEL = 0.15
+# and by what the truth itself scores against its blurred or compressed picture (14 photographs, 5 portraits, 5 charts
+# for training; blur of 1 to 3 pixels, JPEG 10 to 40): a check that refuses the truth is wrong. Coarseness: how much
+# wider the steps of JPEG are than at quality 50, which is 4 at quality 10 and 1.5 at 20
+COLOUR_PER_BLUR = 0.25
+COLOUR_PER_COARSENESS = 0.75
 AREA_PER_NOISE_LEVEL = 0.2
 # and no single cell by this: a black or flat tile is ten times beyond it
 AREA_LIMIT = 12.0
@@ -36,17 +41,21 @@ NEUTRAL_CHROMA = 2.5
 NEUTRAL_LIMIT = 2.5
 WHITE_LIMIT_LEVELS = 3.0
 NEUTRAL_PER_NOISE_LEVEL = 0.12
+NEUTRAL_PER_COARSENESS = 1.4
+WHITE_PER_COARSENESS_LEVELS = 0.4
 
 # structure of 8 pixels and more that is this strong (8-bit levels) is no noise, and must not vanish
 STRUCTURE_LEVELS = 6.0
 FLAT_CELLS_LIMIT = 0.0
-MOSAIC_NOISE_SIGMA = 2.5
+MOSAIC_NOISE_SIGMA, MOSAIC_BLUR_SIGMA = 2.5, 2.0
+STRUCTURE_PER_COARSENESS_LEVELS = 3.0  # whole blocks of a strongly compressed picture are off by so much
+MOSAIC_LIKENESS = 0.6  # between the fine structure before and after: a drawing is even too, but keeps its lines
 
 # overshoot: what a result has beyond the range of the pixels around, where the original has a step of this many levels
 HALO_REACH = 6
 HALO_STEP_LEVELS = 24.0
 HALO_LIMIT = 0.06
-HALO_PER_BLUR = 0.025  # times sigma squared: beyond the reach, the edge that is put back is not there to compare with
+HALO_PER_BLUR = 0.055  # times sigma squared: beyond the reach, the edge that is put back is not there to compare with
 
 # strokes: dark or light lines up to 8 pixels thick
 STROKE_REACH = 4
@@ -54,10 +63,15 @@ STROKE_LEVELS = 36.0
 STROKE_KEPT = 0.35
 TEXT_LIMIT = 0.10
 TEXT_PER_NOISE_LEVEL = 0.002
+TEXT_PER_BLUR = 0.04
+STROKES_HIDDEN_BLUR = 1.5  # pixels: from here on blur hides strokes that the truth has, and only lost ones count
 
 SEAM_LENGTH = 128
 SEAM_LIMIT_LEVELS = 2.0
-SEAM_PER_BLUR_LEVELS = 1.0  # times sigma squared: lines that blur had hidden are no seams
+SEAM_EDGE_LEVELS = 3.0  # a step of the original's own, within two pixels
+SEAM_SIDE, SEAM_APART = 12, 4  # pixels on each side of a border that are compared, and how far from it they begin
+SEAM_PER_BLUR_LEVELS = 1.2  # times sigma squared: lines that blur had hidden are no seams
+SEAM_PER_COARSENESS_LEVELS = 0.4
 
 # of the layout of light and dark in a face, as 1 - correlation over 24 × 24 areas
 FACE_LIMIT = 0.06
@@ -96,12 +110,13 @@ def guards(
     faces: tuple[Box, ...] = (),
     text: tuple[Box, ...] = (),
     tone_kept: bool = True,
+    quality: float | None = None,
 ) -> Checked:
     """All checks of `after`, which is of the size of `before`, passed or not.
 
-    noise_sigma, blur_sigma: what look read in the original, 8-bit levels and pixels. faces, text:
-    (left, top, width, height) in the original.
-    tone_kept: False for a mode that is asked to change colours.
+    noise_sigma, blur_sigma, quality: what look read in the original, 8-bit levels, pixels and of JPEG (None for no
+    compression). faces, text: (left, top, width, height) in the original. tone_kept: False for a mode that is asked to
+    change colours.
 
     In the order of the answer: `colour`: mean CIEDE2000 between low frequencies. `area`: the worst area's. `neutral`:
     chroma that grey has taken on.
@@ -110,7 +125,7 @@ def guards(
     `face`: 1 - correlation of the least similar. With text, `text`: share of strokes that vanished or appeared.
     """
     if before.pixels.nbytes < BANDED_BYTES:
-        return _guards(before, after, noise_sigma, blur_sigma, faces, text, tone_kept)
+        return _guards(before, after, noise_sigma, blur_sigma, faces, text, tone_kept, quality)
     parts = []
     step = max(CELL, BANDED_BYTES // 2 // (before.pixels.nbytes // before.height) // CELL * CELL)
     for top in range(0, before.height, step):
@@ -118,7 +133,8 @@ def guards(
         there = [[(x, y - rows.start, w, h) for x, y, w, h in found if rows.start <= y + h / 2 < rows.stop]
                  for found in (faces, text)]  # fmt: skip
         ours, theirs = before.with_pixels(before.pixels[rows]), after.with_pixels(after.pixels[rows])
-        parts.append(_guards(ours, theirs, noise_sigma, blur_sigma, tuple(there[0]), tuple(there[1]), tone_kept))
+        found = tuple(there[0]), tuple(there[1])
+        parts.append(_guards(ours, theirs, noise_sigma, blur_sigma, *found, tone_kept, quality))
         forget(before.pixels, after.pixels)
     return _joined(parts)
 
@@ -142,7 +158,9 @@ def _guards(
     faces: tuple[Box, ...],
     text: tuple[Box, ...],
     tone_kept: bool,
+    quality: float | None,
 ) -> Checked:
+    coarseness = 0.0 if quality is None else max(0.0, 50 / max(quality, 5) - 1)
     pixels = after.pixels
     low = _low_frequencies(before.pixels), _low_frequencies(pixels)
     labs = lab_from_srgb(low[0]), lab_from_srgb(low[1])
@@ -157,23 +175,28 @@ def _guards(
 
     area_limit = AREA_LIMIT + AREA_PER_NOISE_LEVEL * noise_sigma
     if tone_kept:
-        check("colour", float(drift.mean()), COLOUR_LIMIT + COLOUR_PER_NOISE_LEVEL * noise_sigma)
+        limit = COLOUR_LIMIT + COLOUR_PER_NOISE_LEVEL * noise_sigma
+        limit += COLOUR_PER_BLUR * blur_sigma + COLOUR_PER_COARSENESS * coarseness
+        check("colour", float(drift.mean()), limit)
         check("area", float(drift.max()), area_limit, drift > area_limit)
         chroma = [np.hypot(lab[..., 1], lab[..., 2]) for lab in labs]
         taken_on = np.where(chroma[0] < NEUTRAL_CHROMA, chroma[1] - chroma[0], 0.0)
-        limit = NEUTRAL_LIMIT + NEUTRAL_PER_NOISE_LEVEL * noise_sigma
+        limit = NEUTRAL_LIMIT + NEUTRAL_PER_NOISE_LEVEL * noise_sigma + NEUTRAL_PER_COARSENESS * coarseness
         check("neutral", float(np.quantile(taken_on, 0.99)), limit, taken_on > limit)
         lost = 255 * np.where(low[0].min(axis=2) >= 254.5 / 255, (low[0] - low[1]).max(axis=2), 0.0)
-        limit = WHITE_LIMIT_LEVELS + NEUTRAL_PER_NOISE_LEVEL * noise_sigma
+        limit = WHITE_LIMIT_LEVELS + NEUTRAL_PER_NOISE_LEVEL * noise_sigma + WHITE_PER_COARSENESS_LEVELS * coarseness
         check("white", float(lost.max()), limit, lost > limit)
     profiles = [_profiles(before.pixels), _profiles(pixels)]
-    flat = _flattened(profiles[0][0], profiles[1][0], drift.shape, noise_sigma)
+    hidden = max(1.5 * noise_sigma, STRUCTURE_PER_COARSENESS_LEVELS * coarseness)
+    clear = noise_sigma < MOSAIC_NOISE_SIGMA and blur_sigma < MOSAIC_BLUR_SIGMA
+    flat = _flattened(profiles[0][0], profiles[1][0], drift.shape, hidden, clear)
     check("flat", float(flat.sum()), FLAT_CELLS_LIMIT, flat)
     overshoot = _overshoot(profiles[0], profiles[1], drift.shape, noise_sigma)
     limit = HALO_LIMIT + HALO_PER_BLUR * blur_sigma**2
     check("halo", float(np.quantile(overshoot, 0.95)), limit, overshoot > limit)
     seam = max(_seam(a, b, noise_sigma) for a, b in zip(*profiles, strict=True))
-    check("seam", seam, SEAM_LIMIT_LEVELS + SEAM_PER_BLUR_LEVELS * blur_sigma**2)
+    limit = SEAM_LIMIT_LEVELS + SEAM_PER_BLUR_LEVELS * blur_sigma**2 + SEAM_PER_COARSENESS_LEVELS * coarseness
+    check("seam", seam, limit)
     if faces:
         unlike = [1 - _likeness(before.pixels, pixels, face) for face in faces]
         limit = FACE_LIMIT + FACE_PER_NOISE_LEVEL * noise_sigma
@@ -181,9 +204,10 @@ def _guards(
         check("face", max(unlike), limit, where)
     if text:
         where = _cells_of(list(text), drift.shape)
-        changed, strokes = _strokes(profiles[0], profiles[1], drift.shape, noise_sigma)
+        changed, strokes = _strokes(profiles[0], profiles[1], drift.shape, noise_sigma, blur_sigma)
         share = changed[where].sum() / max(1.0, strokes[where].sum())
-        check("text", float(share), TEXT_LIMIT + TEXT_PER_NOISE_LEVEL * noise_sigma, where)
+        limit = TEXT_LIMIT + TEXT_PER_NOISE_LEVEL * noise_sigma + TEXT_PER_BLUR * blur_sigma
+        check("text", float(share), limit, where)
     return Checked(tuple(results), spoiled)
 
 
@@ -309,6 +333,7 @@ def _strokes(
     after: tuple[npt.NDArray[np.int16], ...],
     shape: tuple[int, ...],
     noise_sigma: float,
+    blur_sigma: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Per cell: pixels of strokes that have vanished or appeared, and pixels of strokes in the original."""
     reach, least = 2 * STROKE_REACH, 4 * max(STROKE_LEVELS, 3 * noise_sigma)
@@ -323,51 +348,67 @@ def _strokes(
             )
             stroke = was >= least
             lost = stroke & (now < STROKE_KEPT * was)
-            new = (now >= 2 * least) & (was < 0.1 * now)
+            new = (now >= 2 * least) & (was < 0.1 * now) & (blur_sigma < STROKES_HIDDEN_BLUR)
             changed += _per_cell(lost | new, reach, shape, bool(lying))
             count += _per_cell(stroke, reach, shape, bool(lying))
     return changed, count
 
 
 def _flattened(
-    before: npt.NDArray[np.int16], after: npt.NDArray[np.int16], shape: tuple[int, ...], noise_sigma: float
+    before: npt.NDArray[np.int16], after: npt.NDArray[np.int16], shape: tuple[int, ...], hidden: float, clear: bool
 ) -> Map:
-    """Cells that had structure of eight pixels and more, and have none, or have become a mosaic of even blocks."""
+    """Cells that had structure of eight pixels and more, and have none, or have become a mosaic of even blocks.
+
+    hidden: levels of structure that may be damage. clear: noise over a drawing hides that it is even, and blur its
+    lines, so that a mosaic can be told in a clear original only.
+    """
     rows, columns = before.shape[0] * ROW_STEP // CELL, before.shape[1] // CELL
     flat = np.zeros(shape[:2], np.bool_)
     if not rows or not columns:
         return flat
-    deviation = []
+    deviation, fine = [], []
     for line in (before, after):
-        cut = line[: rows * CELL // ROW_STEP, : columns * CELL].astype(np.float32)
-        eights = cut.reshape(rows, 4, 2, columns, 4, 8).mean(axis=(2, 5)) / 4
-        deviation.append(eights.std(axis=(1, 3)))
+        cut = line[: rows * CELL // ROW_STEP, : columns * CELL].astype(np.float32).reshape(rows, 4, 2, columns, 4, 8)
+        eights = cut.mean(axis=(2, 5), keepdims=True)
+        deviation.append(eights.std(axis=(1, 2, 4, 5)) / 4)
+        fine.append(cut - eights)
+    together, own, other = ((a * b).sum(axis=(1, 2, 4, 5)) for a, b in (fine, fine[:1] * 2, fine[1:] * 2))
+    likeness = together / np.maximum(np.sqrt(own * other), 1)
     even = []
     for line in (before, after):
         cut = np.diff(line, axis=1, append=0)[: rows * CELL // ROW_STEP, : columns * CELL] == 0
         even.append(cut.reshape(rows, CELL // ROW_STEP, columns, CELL).mean(axis=(1, 3)))
-    structured = deviation[0] > max(STRUCTURE_LEVELS, 1.5 * noise_sigma)
-    # noise over a drawing hides that it is even, so that a mosaic can be told in a quiet original only
-    mosaic = (even[1] > 0.7) & (even[0] < 0.35) & (noise_sigma < MOSAIC_NOISE_SIGMA)
+    structured = deviation[0] > max(STRUCTURE_LEVELS, hidden)
+    mosaic = (even[1] > 0.7) & (even[0] < 0.35) & (likeness < MOSAIC_LIKENESS) & clear
     flat[:rows, :columns] = structured & ((deviation[1] < 0.25 * deviation[0]) | mosaic)
     return flat
 
 
 def _seam(before: npt.NDArray[np.int16], after: npt.NDArray[np.int16], noise_sigma: float) -> float:
-    """The strongest straight border of SEAM_LENGTH pixels that stands alone, where the original is smooth; levels."""
-    steps, near = SEAM_LENGTH // ROW_STEP, 6
-    if len(before) < steps or before.shape[1] <= 2 * near + 2:
+    """The strongest straight border of SEAM_LENGTH pixels that the change has and that stands alone; levels.
+
+    A tile that came out lighter or darker changes all that lies on one side of the border, from the first pixel on. An
+    edge that became sharper changes only what lies next to it. The two sides of a straight edge that the original has
+    itself may be treated differently.
+    """
+    steps, reach = SEAM_LENGTH // ROW_STEP, SEAM_SIDE + SEAM_APART
+    if len(before) < steps or before.shape[1] <= 2 * reach + 1:
         return 0.0
     tops = _starts(len(before), steps)
     counts = np.diff(tops, append=len(before))[:, None] * np.float32(4)
-    was, now = (np.diff(np.add.reduceat(x, tops, axis=0, dtype=np.int32) / counts, axis=1) for x in (before, after))
+    was, now = (np.add.reduceat(x, tops, axis=0, dtype=np.int32) / counts for x in (before, after))
+    change = now - was
+    sums = np.cumsum(np.pad(change, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
+    x = np.arange(reach, change.shape[1] - reach)  # the first pixel beyond the border
+    sides = sums[:, x + reach] - sums[:, x + SEAM_APART] - sums[:, x - SEAM_APART] + sums[:, x - reach]
+    jumps = np.diff(change, axis=1)
+    beside = np.maximum.reduce([np.abs(jumps[:, x - 1 + n]) for n in (-4, -3, -2, 2, 3, 4)])
+    jump = np.where(jumps[:, x - 1] * sides > 0, np.abs(jumps[:, x - 1]) - beside, 0)
     # what the mean of so many noisy pixels does by itself
     chance = 4.5 * noise_sigma * np.sqrt(2 / SEAM_LENGTH)
-    around = _range(np.abs(was).astype(np.float32), 2 * near + 1, np.maximum)
-    jump = np.abs(now - was)
-    beside = [jump[:, near + n : -near + n or None] for n in (-4, -3, -2, 2, 3, 4)]
-    alone = jump[:, near:-near] - np.maximum.reduce(beside) - chance
-    return float(np.where(around < 1.0 + chance, alone, 0.0).max(initial=0.0))
+    edges = np.abs(np.diff(was, axis=1))
+    jump[np.maximum.reduce([edges[:, x - 1 + n] for n in (-2, -1, 0, 1, 2)]) > SEAM_EDGE_LEVELS + chance] = 0
+    return float(np.minimum(jump, np.abs(sides) / SEAM_SIDE).max(initial=chance) - chance)
 
 
 def _likeness(before: npt.NDArray[np.generic], after: npt.NDArray[np.generic], face: Box) -> float:

@@ -51,7 +51,13 @@ CRISP_SIGMA = 0.3
 CALM_SIGMA = 3.0
 EVEN_BLOCKINESS = 1.5
 DRAWN_SHARE = 0.5
+DRAWN_ACROSS_BLOCKS = 0.9
 SLOPE_PER_NOISE = 0.89  # mean slope of even noise with sigma 1
+# the steepest tenth of a photograph beside its noise of sigma 1 or 2: 10 and more; of one blurred beyond use: 1 to 4
+EDGE_PER_NOISE = 5.0
+# how many times a picture was enlarged for each pixel of its blur (nine portraits, enlarged 1.5 to 6 times)
+ENLARGED_PER_BLUR = 2.5
+LEAST_SIGNAL = 0.4  # of the noise's standard deviation, below which nobody can tell what the picture shows
 
 
 def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine: Engine = Engine()) -> Findings:  # noqa: B008
@@ -62,10 +68,12 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
     noise_sigma = _noise_sigma(measured) if told is None else told.noise_sigma
     blur_sigma = _blur_sigma(measured)
     if told is not None and blur_sigma is not None:
-        blur_sigma = _blur_told(told, blur_sigma, _blockiness(measured))
+        blur_sigma = _blur_told(told, blur_sigma, measured)
     bright, dark = (100 * _share_of_pixels(share, picture) for share in (measured.bright, measured.dark))
     found_faces = _found(faces, picture, "faces", engine) if "faces" in regions else None
     found_text = _found(lines, picture, "lines", engine) if "text" in regions else None
+    if found_faces and found_text:
+        found_text = tuple(box for box in found_text if not any(_within(box, face) for face in found_faces))
     scene = shown(picture.pixels, found_faces or (), found_text or ())
     subject = content(scene)
     lost = 0.0 if subject == "document" else bright  # the white of paper and of screens was never anything else
@@ -77,7 +85,7 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
         blockiness=_blockiness(measured),
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
-        limits=_limits(lost, dark, blur_sigma, motion or 0.0) + _limits_of_tone(scene.luma),
+        limits=_limits(lost, dark, blur_sigma, motion or 0.0, picture) + _limits_of_tone(scene.luma, noise_sigma),
         faces=found_faces,
         text=found_text,
         visible_quality=_visible_quality(picture, told),
@@ -118,11 +126,21 @@ def _asking(network: Detector) -> Callable[[npt.NDArray[np.float32]], npt.NDArra
     return ask
 
 
-def _blur_told(told: Seen, measured_sigma: float, blockiness: float) -> float:
+def _blur_told(told: Seen, measured_sigma: float, measured: "Measurement | _Maps") -> float:
     """The network's, unless there are plainly crisp edges; noise and blocks are crisp too, and do not count."""
-    if measured_sigma <= CRISP_SIGMA and told.noise_sigma < CALM_SIGMA and blockiness < EVEN_BLOCKINESS:
+    crisp = measured_sigma <= CRISP_SIGMA and told.noise_sigma < CALM_SIGMA
+    if crisp and _blockiness(measured) < EVEN_BLOCKINESS and _edges_beyond_noise(measured, told.noise_sigma):
         return min(told.blur_sigma, CRISP_SIGMA)
     return told.blur_sigma
+
+
+def _edges_beyond_noise(measured: "Measurement | _Maps", noise_sigma: float) -> bool:
+    """Whether the strongest edges are far steeper than the noise: where they are not, noise is what is crisp."""
+    told = measured.noise_sigma[np.isfinite(measured.noise_sigma)]
+    quiet = float(np.quantile(told, QUIET_QUANTILE)) if told.size else 0.0
+    luma_noise = min(quiet, noise_sigma / CHANNEL_NOISE_PER_LUMA_NOISE)  # the core takes texture for noise
+    edges = measured.edge[np.isfinite(measured.edge)]
+    return bool(np.quantile(edges, EDGE_QUANTILE) >= EDGE_PER_NOISE * SLOPE_PER_NOISE * luma_noise)
 
 
 def _visible_quality(picture: Picture, told: Seen | None) -> int | None:
@@ -141,7 +159,18 @@ def _drawn(picture: Picture) -> bool:
     """Whether most pixels are exactly as their neighbours, as in drawings: even, but not by compression."""
     step = max(1, round((picture.width * picture.height / SAMPLED_PIXELS) ** 0.5))
     rows = sampled(picture.pixels, step)
-    return rows.shape[1] > 1 and float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean()) >= DRAWN_SHARE
+    if rows.shape[1] <= 8:
+        return False
+    same = (rows[:, 1:] == rows[:, :-1]).all(axis=2).mean(axis=0)
+    # the blocks of a strongly compressed photograph are even inside, but not across their borders
+    *inside, across = (float(same[column::8].mean()) for column in range(8))
+    return float(same.mean()) >= DRAWN_SHARE and across >= DRAWN_ACROSS_BLOCKS * min(inside)
+
+
+def _within(box: Box, face: Face) -> bool:
+    """Whether the middle of a line lies in a face: brows and lashes follow each other as letters do."""
+    x, y = box.left + box.width / 2 - face.left, box.top + box.height / 2 - face.top
+    return 0 < x < face.width and 0 < y < face.height
 
 
 Finder = Callable[[Any, Detector], tuple[Found, ...]]
@@ -202,7 +231,9 @@ def _blockiness(seen: Measurement | _Maps) -> float:
     return float(np.median(told)) if told.size else 1.0
 
 
-def _limits(bright_percent: float, dark_percent: float, blur_sigma: float | None, motion: float) -> tuple[str, ...]:
+def _limits(
+    bright_percent: float, dark_percent: float, blur_sigma: float | None, motion: float, picture: Picture
+) -> tuple[str, ...]:
     said = []
     if bright_percent >= CLIPPED_WORTH_SAYING_PERCENT:
         said.append(f"{bright_percent:.0f} % of the picture is clipped to white: nothing to reconstruct there")
@@ -211,14 +242,22 @@ def _limits(bright_percent: float, dark_percent: float, blur_sigma: float | None
     if blur_sigma is not None and blur_sigma >= BLUR_BEYOND_REPAIR_SIGMA and motion >= MOVED:
         said.append("strong motion blur: hardly recoverable; another shot of the moment would help more than any mode")
     elif blur_sigma is not None and blur_sigma >= BLUR_BEYOND_REPAIR_SIGMA:
-        said.append("strong blur: only partly recoverable; a sharper original would help more than any mode")
+        width, height = (round(side / (ENLARGED_PER_BLUR * blur_sigma)) for side in (picture.width, picture.height))
+        said.append(
+            "strong blur: only partly recoverable; a sharper original would help more than any mode "
+            f"(there is no more to see than in a picture of about {width}×{height} pixels)"
+        )
     return tuple(said)
 
 
-def _limits_of_tone(luma: npt.NDArray[np.float32]) -> tuple[str, ...]:
+def _limits_of_tone(luma: npt.NDArray[np.float32], noise_sigma: float) -> tuple[str, ...]:
     said = []
     if luma.mean() < 2.55 * DARK_PERCENT:
         said.append("very dark: no mode brightens it, and shadows hold more noise than picture")
-    if luma.size > 1 and luma.std() < PLAIN_LEVELS:
+    luma_noise = noise_sigma / CHANNEL_NOISE_PER_LUMA_NOISE
+    signal = max(0.0, float(luma.var()) - luma_noise**2) ** 0.5 if luma.size > 1 else PLAIN_LEVELS
+    if luma.size > 1 and signal < LEAST_SIGNAL * luma_noise and luma_noise > PLAIN_LEVELS:
+        said.append("hardly anything but noise: nothing that could be recognised; another shot is needed")
+    elif signal < PLAIN_LEVELS and luma.size > 1:
         said.append("almost the same everywhere: there is too little in the picture to work on")
     return tuple(said)

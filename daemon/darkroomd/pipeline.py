@@ -106,8 +106,8 @@ def _checked(
     text = tuple((box.left, box.top, box.width, box.height) for box in found.text or ())
 
     def checks(after: Picture) -> Checked:
-        tone_kept = mode.tone != "restore"
-        return guards(picture, after, found.noise_sigma, found.blur_sigma or 0.0, faces, text, tone_kept)
+        sigmas, tone_kept = (found.noise_sigma, found.blur_sigma or 0.0), mode.tone != "restore"
+        return guards(picture, after, *sigmas, faces, text, tone_kept, found.visible_quality)
 
     at_first = checks(at_size_of(picture, result))
     if at_first.passed:

@@ -151,7 +151,7 @@ def _middle(picture: Floats, verdict: Verdict) -> tuple[float, float]:
 
 def _overlay(picture: Floats, verdict: Verdict) -> Floats:
     """The picture, paler, with faces in green and lines of text in blue."""
-    marked = 0.5 + picture / 2
+    marked: Floats = np.float32(0.5) + picture / np.float32(2)
     for name, colour in (("faces", (0.0, 0.6, 0.0)), ("text", (0.0, 0.2, 1.0))):
         for left, top, width, height in verdict.found.get(name) or []:
             x, y = max(0, left), max(0, top)
@@ -172,7 +172,8 @@ def _words(path: Path, verdict: Verdict) -> Floats:
     lines += [verdict.status, verdict.reason or "", *verdict.limits]
     text = html.escape("\n".join(line for line in lines if line))
     image = pyvips.Image.text(text, width=CROP - 8, font="sans 10").gravity("north-west", CROP, CROP)
-    return np.repeat(1 - image.numpy()[..., None].astype(np.float32) / np.float32(255), 3, axis=2)
+    paper: Floats = 1 - image.numpy()[..., None].astype(np.float32) / np.float32(255)
+    return np.repeat(paper, 3, axis=2)
 
 
 SUBJECTS: dict[str, tuple[tuple[str, ...], Callable[[Bench], Iterator[tuple[str, Row]]]]] = {

@@ -57,7 +57,8 @@ SLOPE_PER_NOISE = 0.89  # mean slope of even noise with sigma 1
 EDGE_PER_NOISE = 5.0
 # how many times a picture was enlarged for each pixel of its blur (nine portraits, enlarged 1.5 to 6 times)
 ENLARGED_PER_BLUR = 2.5
-LEAST_SIGNAL = 0.4  # of the noise's standard deviation, below which nobody can tell what the picture shows
+# where there is so much noise, and the picture beneath is less than this share of it, nobody can tell what it shows
+STRONG_NOISE_SIGMA, LEAST_SIGNAL = 20.0, 0.4
 
 
 def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine: Engine = Engine()) -> Findings:  # noqa: B008
@@ -78,6 +79,8 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
     subject = content(scene)
     lost = 0.0 if subject == "document" else bright  # the white of paper and of screens was never anything else
     motion = None if told is None else told.motion
+    # the network has not learned noise of more than 55
+    noise = max(noise_sigma, _noise_sigma(measured)) if noise_sigma >= STRONG_NOISE_SIGMA else 0.0
     return Findings(
         megapixels=picture.megapixels,
         noise_sigma=noise_sigma,
@@ -85,7 +88,7 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
         blockiness=_blockiness(measured),
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
-        limits=_limits(lost, dark, blur_sigma, motion or 0.0, picture) + _limits_of_tone(scene.luma, noise_sigma),
+        limits=_limits(lost, dark, blur_sigma, motion or 0.0, picture) + _limits_of_tone(scene.luma, noise),
         faces=found_faces,
         text=found_text,
         visible_quality=_visible_quality(picture, told),
@@ -250,13 +253,13 @@ def _limits(
     return tuple(said)
 
 
-def _limits_of_tone(luma: npt.NDArray[np.float32], noise_sigma: float) -> tuple[str, ...]:
+def _limits_of_tone(luma: npt.NDArray[np.float32], strong_noise: float) -> tuple[str, ...]:
     said = []
     if luma.mean() < 2.55 * DARK_PERCENT:
         said.append("very dark: no mode brightens it, and shadows hold more noise than picture")
-    luma_noise = noise_sigma / CHANNEL_NOISE_PER_LUMA_NOISE
+    luma_noise = strong_noise / CHANNEL_NOISE_PER_LUMA_NOISE
     signal = max(0.0, float(luma.var()) - luma_noise**2) ** 0.5 if luma.size > 1 else PLAIN_LEVELS
-    if luma.size > 1 and signal < LEAST_SIGNAL * luma_noise and luma_noise > PLAIN_LEVELS:
+    if luma.size > 1 and signal < LEAST_SIGNAL * luma_noise:
         said.append("hardly anything but noise: nothing that could be recognised; another shot is needed")
     elif signal < PLAIN_LEVELS and luma.size > 1:
         said.append("almost the same everywhere: there is too little in the picture to work on")

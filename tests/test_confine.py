@@ -321,6 +321,12 @@ def test_a_share_that_hangs_keeps_neither_a_workers_place_nor_the_service(
         assert workers.free() == 1
         workers.tend(102.0)
         assert workers.alive() == 0
+        asked.clear()
+        answer = workers.submit(job_of(photo, Mode("writes through what it was handed to read", ())), 103.0)
+        assert asked.wait(90)
+        workers.stop()  # which is no word against the share
+        with pytest.raises(WorkerDied, match="stopped"):
+            answer.result(0)
     finally:
         is_back.set()
         workers.stop()

@@ -131,8 +131,9 @@ class Workers:
         """Waits that long for running jobs, then kills what is left; unanswered futures end with WorkerDied."""
         wait([slot.answer for slot in self._slots if slot.busy()], patience_seconds)
         for slot in self._slots:
-            slot.give_up("stopped")
+            slot.kill("stopped")
             slot.pool.shutdown(wait=True)
+            slot.end(WorkerDied("stopped"))
         self._slots.clear()
 
 
@@ -197,14 +198,14 @@ class _Slot:
         """
         self.kill(reason)
         if getattr(self.pool, "is_served", False):
-            self._end(Retryable(f"the folder of the photo or that of its result does not answer: it {reason}"))
+            self.end(Retryable(f"the folder of the photo or that of its result does not answer: it {reason}"))
 
     def _pass_on(self, inner: "Future[Staged]") -> None:
         error = inner.exception()
         if isinstance(error, Hindered):
-            self._end(WorkerDied(self.killed) if self.killed else Retryable(str(error)))
+            self.end(WorkerDied(self.killed) if self.killed else Retryable(str(error)))
         elif isinstance(error, BrokenExecutor):
-            self._end(WorkerDied(self.killed or str(error) or self._cause()))
+            self.end(WorkerDied(self.killed or str(error) or self._cause()))
         elif error is not None:
             if isinstance(error, Unavailable):  # what is missing may be there when a new one looks
                 self.broken = True
@@ -213,8 +214,8 @@ class _Slot:
         else:
             self.answer.set_result(inner.result())
 
-    def _end(self, error: Exception) -> None:
-        """Without a worker that could go on."""
+    def end(self, error: Exception) -> None:
+        """There is no worker any more that could go on."""
         self.broken = True
         with suppress(InvalidStateError):  # given up earlier
             self.answer.set_exception(error)

@@ -14,6 +14,7 @@ from tests.command import snapshot, until, workers
 from tests.stories.conftest import Home, noisy
 
 NAMES = ("a.png", "b/c.png")
+TIMEOUT_STOP_SECONDS = 30  # of the unit; one or two on an idle machine
 
 
 def temporaries(home: Home) -> list[Path]:
@@ -136,7 +137,7 @@ def test_a_killed_worker_costs_only_time(home: Home, undisturbed: dict[str, byte
     assert pixels(home) == undisturbed
 
 
-def test_a_stop_puts_the_photo_back_and_takes_no_longer_than_five_seconds(
+def test_a_stop_puts_the_photo_back_and_takes_no_longer_than_systemd_waits(
     home: Home, undisturbed: dict[str, bytes]
 ) -> None:
     service = home.start()
@@ -146,7 +147,7 @@ def test_a_stop_puts_the_photo_back_and_takes_no_longer_than_five_seconds(
         os.kill(worker, signal.SIGSTOP)  # a photo that takes for ever
 
     service.terminate()
-    assert service.wait(5) == 0
+    assert service.wait(TIMEOUT_STOP_SECONDS) == 0
     assert set(home.states().values()) == {"pending"}
     assert home.results() == {}
     assert home.is_logged("photo.put_back")

@@ -71,10 +71,12 @@ class Soak:
                         self._meddle()
                 self._sample(service)
                 time.sleep(0.3)
-            patience = time.monotonic() + PATIENCE_SECONDS
+            fewest, patience = self.photos + 1, 0.0
             while missing := [path for path, result in self.there.items() if not result.exists()]:
                 self._check(service)
                 self._sample(service)
+                if len(missing) < fewest:  # on a busy machine it goes on, only slowly
+                    fewest, patience = len(missing), time.monotonic() + PATIENCE_SECONDS
                 if time.monotonic() > patience:
                     break
                 time.sleep(0.5)

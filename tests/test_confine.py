@@ -17,9 +17,9 @@ import pytest
 
 from darkroomd import config, confine, worker
 from darkroomd.confine import Walls, walls
-from darkroomd.errors import Retryable
+from darkroomd.errors import Retryable, Unavailable
 from darkroomd.hands import OWN, answering
-from darkroomd.job import Job, Mode, Output, Twin
+from darkroomd.job import Job, Mode, Output, Treatment, Twin
 from darkroomd.places import engines_folder
 from darkroomd.workers import WorkerDied, Workers
 from tests import pictures
@@ -349,5 +349,22 @@ def test_a_thread_that_cannot_be_started_is_told_as_what_it_is_and_the_worker_ca
                 workers.submit(job, 1.0)
         workers.submit(job, 2.0).result(60)
         assert workers._slots == [slot]
+    finally:
+        workers.stop()
+
+
+@needs_landlock
+def test_a_second_worker_finds_what_a_job_needs_or_misses_it_behind_walls_too(photo: Path) -> None:
+    workers = Workers(1, "darkroomd.pipeline:run", ready="darkroomd.pipeline:ready", walls=within)
+    there, missing = config.builtin_modes()["auto"], Mode("", (Treatment("nobody's"),))
+    try:
+        found = workers.second_opinion(job_of(photo, there), 0.0)
+        assert found is not None
+        assert found.result(90).temporary is None
+        missed = workers.second_opinion(job_of(photo, missing), 1.0)
+        assert missed is not None
+        assert isinstance(error := missed.exception(90), Unavailable)
+        assert "nobody's" in str(error)
+        assert list((photo.parent.parent / "out").glob(".*")) == []
     finally:
         workers.stop()

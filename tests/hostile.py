@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from tests import pictures
+from tests.test_gain_map import phone_bytes
 
 DATA = Path(__file__).parent / "data"
 SCENE = pictures.scene(96, 64)
@@ -34,6 +35,7 @@ def wholes() -> dict[str, bytes]:
         "jpg": bytes(image.jpegsave_buffer(Q=85)),
         "progressive.jpg": bytes(image.jpegsave_buffer(Q=85, interlace=True)),
         "cmyk.jpg": inks.getvalue(),
+        "phone.jpg": phone_bytes(6),
         "png": bytes(image.pngsave_buffer()),
         "interlaced.png": bytes(grey.pngsave_buffer(interlace=True)),
         "tif": bytes(image.tiffsave_buffer(compression="lzw")),
@@ -48,9 +50,9 @@ def wholes() -> dict[str, bytes]:
     }
 
 
-def corpus() -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of more than 300 files, in a fixed order."""
-    luck = random.Random(20)
+def corpus(seed: int = 20) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of more than 300 files, in a fixed order; other damage with another seed."""
+    luck = random.Random(seed)
     for name, whole in wholes().items():
         for share in (0.02, 0.2, 0.5, 0.8, 0.97):
             yield f"truncated-{share}.{name}", whole[: int(len(whole) * share)]

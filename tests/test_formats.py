@@ -248,3 +248,20 @@ def test_a_jpeg_xl_of_linear_light_says_what_became_of_it(tmp_path: Path) -> Non
     assert opened(tmp_path / "a.jxl").notes == ("its colours (linear light) were taken for sRGB",)
     (tmp_path / "b.jxl").write_bytes(imagecodecs.jpegxl_encode(SCENE))
     assert opened(tmp_path / "b.jxl").notes == ()
+
+
+@pytest.mark.parametrize("size", [(1, 300), (300, 1), (3, 3), (1, 1)])
+@pytest.mark.parametrize("form", ["jpeg", "png", "webp", "tiff", "avif"])
+def test_a_line_or_a_dot_is_written_and_found_whole(tmp_path: Path, size: tuple[int, int], form: str) -> None:
+    pictures.write_png(tmp_path / "in.png", np.full((*size, 3), 90, np.uint8))
+    path = saved(opened(tmp_path / "in.png"), tmp_path / "out", form)
+    descriptor = original.opened(path)
+    picture.check_file(descriptor, size[1], size[0])
+    os.close(descriptor)
+
+
+def test_a_heic_that_holds_no_picture_is_damaged(tmp_path: Path) -> None:
+    data = (DATA / "phone.heic").read_bytes()
+    (tmp_path / "photo").write_bytes(data.replace(b"hvcC", bytes(4)))
+    with pytest.raises(Rejected, match="the HEIC file is damaged"):
+        opened(tmp_path / "photo")

@@ -42,6 +42,11 @@ def witness(path: Path) -> Any:
 
 
 def phone_photo(path: Path, way_up: int = 1, kind: str = "hdrgm", indexed: bool = True) -> Path:
+    path.write_bytes(phone_bytes(way_up, kind, indexed))
+    return path
+
+
+def phone_bytes(way_up: int = 1, kind: str = "hdrgm", indexed: bool = True) -> bytes:
     """A JPEG with a gain map behind it, as phones write it; both lie as the sensor does."""
     packet = XMP_HEAD + MAP_SAYS[kind].encode()
     plain = bytes(pictures.image_of(MAP).jpegsave_buffer(Q=95, keep="none"))
@@ -59,8 +64,7 @@ def phone_photo(path: Path, way_up: int = 1, kind: str = "hdrgm", indexed: bool 
     head = segment(0xE1, exif) + (segment(0xE1, XMP_HEAD + listed.encode()) if kind == "hdrgm" else b"")
     photo = bytes(pictures.image_of(SCENE).jpegsave_buffer(Q=95, keep="none"))
     place = gain_map.index(len(photo) + len(head) + gain_map.INDEX_BYTES, len(behind), 2 + len(head))
-    path.write_bytes(photo[:2] + head + (place if indexed else b"") + photo[2:] + behind)
-    return path
+    return photo[:2] + head + (place if indexed else b"") + photo[2:] + behind
 
 
 def opened(path: Path) -> Picture:

@@ -24,7 +24,7 @@ def read(descriptor: int, check: Callable[[int, int], None]) -> Raster:
             photo = pictures[pictures.primary_index]
             check(*photo.size)
             pixels = np.asarray(photo)
-    except (OSError, ValueError, EOFError, RuntimeError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, SyntaxError, LookupError) as error:
         said = [type(error).__name__, *str(error).splitlines()][-1][:160]
         if "end of file" in said.lower() or "eof" in said.lower():
             raise Incomplete(f"the HEIC file ends too early ({said})") from error

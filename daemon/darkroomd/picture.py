@@ -149,7 +149,8 @@ def check_file(descriptor: int, width: int, height: int) -> None:
         image = _header(descriptor)
         if (image.width, image.height) != (width, height):
             raise Retryable(f"wrote {image.width}×{image.height} pixels instead of {width}×{height}")
-        if image.get("vips-loader").startswith("jpegload"):  # all of its codes, but one pixel in 64: twice as fast
+        # all of its codes, but one pixel in 64: twice as fast
+        if image.get("vips-loader").startswith("jpegload") and min(width, height) >= 8:
             image = _header(descriptor, shrink=8)
         image.avg()
     except pyvips.Error as error:

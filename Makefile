@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format bench peers giants quality sheets torture soak pictures train wheel wheel-aarch64 man deb witnesses readers clean
+.PHONY: run test lint format speed bench peers giants quality sheets torture soak pictures train wheel wheel-aarch64 man deb witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -36,13 +36,17 @@ format: $(VENV)/.ready-dev
 	cargo fmt --all
 
 # speed: ratios in one run; quality: every figure on the committed networks. Both rewrite benchmarks/RESULTS.md.
-bench: $(VENV)/.ready-dev
+# make speed PARTS="modes-12 modes-48" goes on with the parts that are left.
+speed: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.speed $(PARTS)
+
+bench: speed
 	cargo bench --workspace
-	$(BIN)/python -m benchmarks.speed
 
 # What people use instead, on this machine; the peers live in an environment of their own.
 peers: $(VENV)/.ready-dev .venv-peers/.ready
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.ways
 
 # how much memory pictures of 100 and 400 megapixels take; needs 5 GB below TMPDIR
 giants: $(VENV)/.ready-dev

@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.results import machine, rewrite, table
+from benchmarks.results import Others, machine, rewrite, table
 from darkroomd.models import cards
 from tests import pictures
 from tests.command import argv, environment
@@ -118,7 +118,7 @@ def main() -> None:
     given = parser.parse_args()
     if not PYTHON.exists():
         raise SystemExit(f"{PYTHON} is not there: make peers")
-    scales = {card.scale for card in cards().values()}
+    others, scales = Others(), {card.scale for card in cards().values()}
     rows, slow, ours = [], [], dict[int, float]()
     wanted = [rival for rival in RIVALS if rival.name in given.rivals and rival.scale in scales]
     turns = [
@@ -135,9 +135,8 @@ def main() -> None:
             ours[rival.scale] = min(float(row[HEAD.index(OURS_PER_MP)]), ours.get(rival.scale, float("inf")))
             slow += [float(row[HEAD.index(ITS_PER_MP)])] if rival.name == SLOW else []
     text = (
-        f"{machine()}. Load of the machine at the end: {os.getloadavg()[1]:.1f}. JPEG to JPEG, a noisy scene, each "
-        "in a process of its own, in turns, at its best; libraries and networks are loaded already.\n\n"
-        + table(HEAD, rows)
+        f"{machine()}. {others.told()} JPEG to JPEG, a noisy scene, each in a process of its own, in turns, at its "
+        "best; libraries and networks are loaded already.\n\n" + table(HEAD, rows)
     )
     if slow:
         told = ", ".join(f"{slow[0] / took:.0f} × (result {scale} × as wide)" for scale, took in sorted(ours.items()))

@@ -1,15 +1,19 @@
 """How long things take: `python -m benchmarks.speed [PART ...]`, about a quarter of an hour on two idle cores.
 
-Each part rewrites a section of its own in RESULTS.md: `photo`, `modes`, `sizes`, `folder`. What people use instead is
-measured by benchmarks/peers.py. Every figure is the best of a few tries, and what is compared is measured in turns.
-Beside seconds stand core-seconds, the processor's time of all threads: other work on the machine doubles the seconds
-and touches those much less, so that ratios are taken of core-seconds. For a first look, in a minute:
-`modes sizes folder --modes general --megapixels 0.1 --sizes 0.1 1 --photos 5`.
+Each part rewrites a section of its own in RESULTS.md, so that a run that was cut off goes on with the parts that are
+left: `photo` (which writes the README's figures too), `sizes`, `folder`, and `modes-1`, `modes-12`, `modes-48` for the
+modes at so many megapixels; these take one, two and seven minutes. What people use instead is measured by peers.py,
+other ways to compute the same by ways.py. Every figure is the best of a few tries, and what is compared is measured in
+turns. Beside seconds stand core-seconds, the processor's time of all threads: other work on the machine doubles the
+seconds and touches those much less, so that ratios are taken of core-seconds. For a first look, in a minute:
+`modes-1 sizes folder --modes general --sizes 0.1 1 --photos 5`.
 """
 
 import argparse
 import json
+import math
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -19,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +35,7 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from benchmarks.bench import has_mode
-from benchmarks.results import machine, rewrite, table
+from benchmarks.results import RESULTS, Others, machine, rewrite, table
 from darkroomd import pipeline
 from darkroomd._core import Canvas, TilePlan, cut, measure, mix, resize
 from darkroomd.by_hand import job_for
@@ -45,10 +50,12 @@ from tests.command import argv, environment
 MEGAPIXELS = 12
 SIZE = (4000, 3000)
 SIZES = {
-    0.1: (384, 288), 1: (1152, 864), 3: (2016, 1512), 12: SIZE, 24: (6000, 4000), 48: (8000, 6000), 100: (11600, 8624),
+    0.1: (384, 288), 0.5: (816, 612), 1: (1152, 864), 3: (2016, 1512), 12: SIZE, 24: (6000, 4000), 48: (8000, 6000),
+    100: (11600, 8624),
 }  # fmt: skip
 OF_MODES = (1, 12, 48)
-OF_SIZES = (1, 3, 12, 24, 48, 100)
+OF_SIZES = (1, 3, 24, 100)
+OF_FOLDER = 0.5
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -146,7 +153,7 @@ class Floor:
 
 
 def tries(megapixels: float) -> int:
-    return 5 if megapixels <= 1 else 2 if megapixels <= 24 else 1
+    return 4 if megapixels <= 1 else 2 if megapixels <= 3 else 1
 
 
 def best_seconds(call: Callable[[], object], tries: int = 3) -> float:
@@ -369,8 +376,8 @@ def from_small_to_large(given: argparse.Namespace) -> str:
 
 
 def a_folder(photos: int) -> list[list[str]]:
-    """`darkroomd once` on this many different photos of 1 megapixel, against as many in a process that is warm."""
-    seen = pictures.scene(*SIZES[1])
+    """`darkroomd once` on this many different photos, against as many in a process that is warm."""
+    seen = pictures.scene(*SIZES[OF_FOLDER])
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         for number in range(photos):
@@ -387,11 +394,15 @@ def a_folder(photos: int) -> list[list[str]]:
         if done.returncode or results != photos:
             raise SystemExit(f"{results} of {photos} photos came out: {done.stderr[-2000:]}")
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        job = enhance_job(home / "alone", scene(1), defaults().modes["general"])
+        job = enhance_job(home / "alone", scene(OF_FOLDER), defaults().modes["general"])
         alone = min((whole(job).cost for _ in range(6)), key=lambda spent: spent.cores)
     cores = len(os.sched_getaffinity(0))
     return [
-        [f"`darkroomd once`, {photos} photos of 1 MP", f"{wall:.1f} s", f"{photos / wall:.2f} photos a second"],
+        [
+            f"`darkroomd once`, {photos} photos of {OF_FOLDER:g} MP",
+            f"{wall:.1f} s",
+            f"{photos / wall:.2f} photos a second",
+        ],
         ["cores busy meanwhile", f"{100 * used / wall / cores:.0f} %", f"{used / photos:.2f} core-s for each photo"],
         ["beyond the same photo in a warm process", f"{100 * (used / photos / alone.cores - 1):.0f} %", "of core-s"],
     ]
@@ -463,31 +474,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; each has its own section")
     parser.add_argument("--modes", nargs="*", default=[name for name in defaults().modes if name != "auto"])
-    parser.add_argument("--megapixels", nargs="*", type=float, choices=list(SIZES), default=list(OF_MODES))
     parser.add_argument("--sizes", nargs="*", type=float, choices=list(SIZES), default=list(OF_SIZES))
     parser.add_argument("--photos", type=int, default=200, help="in the folder that the service works on")
     given = parser.parse_args()
     for part in given.part:
         section, made = PARTS[part]
-        text = f"{machine()}. {how_busy()}\n\n{made(given)}"
+        others = Others()
+        body = made(given)
+        text = f"{machine()}. {others.told()}\n\n{body}"
         print(text)
         rewrite(section, text)
 
 
-def how_busy() -> str:
-    """Whether the figures that follow are those of an idle machine."""
-    load, cores = os.getloadavg()[2], len(os.sched_getaffinity(0))
-    if load <= cores:
-        return "The machine was otherwise idle."
-    return (
-        f"**Other work was on the machine** ({load:.0f} processes for {cores} cores in the last quarter of an hour): "
-        "seconds are those of a crowd, and ratios are what to read."
-    )
-
-
-def against_the_floor(given: argparse.Namespace) -> str:
+def against_the_floor(megapixels: float, given: argparse.Namespace) -> str:
     floor, modes = Floor(), [defaults().modes[name] for name in given.modes if has_mode(name)]
-    rows = [of_mode(mode, megapixels, floor) for megapixels in given.megapixels for mode in modes]
+    rows = [of_mode(mode, megapixels, floor) for mode in modes]
     channels, side = floor.shape
     return (
         f"The floor: a single 3×3 convolution of {channels} channels at {side} × {side}, the best of "
@@ -523,6 +524,7 @@ def one_photo(_given: argparse.Namespace) -> str:
         total, stages = best.cost, best.verdict.seconds
         peak_mb = peak_memory_mb(job.source, Path(name) / "peak.jpg")
     percent, resident_mb = idle()
+    in_the_readme(peak_mb, total.wall)
     rows = [
         ["whole enhance, JPEG to JPEG", f"{total.wall:.2f} s", f"{total.wall / MEGAPIXELS:.2f} s per megapixel"],
         *(
@@ -544,11 +546,26 @@ def one_photo(_given: argparse.Namespace) -> str:
     )
 
 
-PARTS = {
+def in_the_readme(peak_mb: int, seconds: float, readme: Path = RESULTS.parents[1] / "README.md") -> None:
+    """What people read first, rounded up."""
+    told = f"About {-(-peak_mb // 10) * 10} MB of memory and {math.ceil(seconds)} seconds on two cores"
+    text, found = re.subn(r"About \d+ MB of memory and \d+ seconds on two cores", told, readme.read_text())
+    if not found:
+        raise SystemExit(f"{readme}: the sentence about memory and seconds is not there")
+    readme.write_text(text)
+
+
+PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], str]]] = {
     "photo": ("Speed", one_photo),
-    "modes": ("Speed: each mode against the floor", against_the_floor),
     "sizes": ("Speed: what a megapixel costs", from_small_to_large),
     "folder": ("Speed: a folder, and the way to a worker", folder_and_latency),
+    **{
+        f"modes-{megapixels}": (
+            f"Speed: each mode against the floor, {megapixels} MP",
+            partial(against_the_floor, megapixels),
+        )
+        for megapixels in OF_MODES
+    },
 }
 
 

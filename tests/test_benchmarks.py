@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cards, measures, results
+from benchmarks import cards, measures, results, speed
 from benchmarks.bench import Floats
 from darkroomd import models
 
@@ -31,6 +31,35 @@ def test_the_readme_quotes_what_the_results_say() -> None:
     (told,) = re.findall(r"About (\d+) MB of memory and (\d+) seconds on two cores for a 12-megapixel photo", readme)
     assert int(told[0]) == pytest.approx(int(peak_mb), abs=50)
     assert int(told[1]) == pytest.approx(float(seconds), abs=1)
+
+
+def test_the_readme_quotes_no_other_measurement() -> None:
+    """Memory, seconds, ratios and shares: each would have to be in a table, and to change with it."""
+    text = (results.RESULTS.parents[1] / "README.md").read_text()
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    quoted = re.findall(r"[\d.]+ (?:MB|GB|ms|dB|s|seconds|minutes|times|×|%)(?=\W)", prose)
+    of_the_crops = ["100 %"]
+    assert sorted(quoted) == sorted([*of_the_crops, *quoted_figures(text)])
+
+
+def quoted_figures(readme: str) -> list[str]:
+    (told,) = re.findall(r"About (\d+ MB) of memory and (\d+ seconds) on two cores", readme)
+    return list(told)
+
+
+def test_a_run_of_the_benchmark_puts_its_figures_into_the_readme(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("Rust. About 1 MB of memory and 2 seconds on two cores for a photo.\n")
+    speed.in_the_readme(581, 13.2, readme)
+    assert readme.read_text() == "Rust. About 590 MB of memory and 14 seconds on two cores for a photo.\n"
+
+
+def test_work_of_others_is_told_apart_from_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All cores-seconds that were used, ours among them, of those that there were."""
+    looks = iter([(100.0, 5.0, 400.0), (190.0, 94.0, 500.0), (100.0, 5.0, 400.0), (190.0, 55.0, 500.0)])
+    monkeypatch.setattr(results.Others, "_now", staticmethod(lambda: next(looks)))
+    assert results.Others().told() == "The machine was otherwise idle (others took 1.0 % of it)."
+    assert "took 40 % of it" in results.Others().told()
 
 
 def test_a_card_gets_new_figures_and_keeps_everything_else() -> None:

@@ -22,13 +22,14 @@ def run(job: Job) -> Staged:
     if word == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "slow":
+        job.source.with_suffix(".begun").touch()
         time.sleep(3600)
     if word == "fine":
         return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason="needs nothing"))
-    if word == "black":
-        return Staged(job, content, Verdict(job.source, "failed", job.mode.name, reason="did not pass the checks"))
-    if word in ("rewritten", "spoiled"):  # while it is worked on
+    if word in ("rewritten", "spoiled", "darkened"):  # while it is worked on
         job.source.write_bytes(b"photo, second edition")
+    if word in ("black", "darkened"):
+        return Staged(job, content, Verdict(job.source, "failed", job.mode.name, reason="did not pass the checks"))
     raised = {
         "spoiled": Rejected("half of the old bytes, half of the new"),
         "bad": Rejected("not a picture"),

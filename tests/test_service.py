@@ -208,7 +208,7 @@ def test_a_file_changed_while_it_is_queued_is_done_as_it_is_now(house: House) ->
     assert house.results() == {"a.jpg": "better photo, changed"}
 
 
-@pytest.mark.parametrize("words", ["rewritten", "spoiled"])
+@pytest.mark.parametrize("words", ["rewritten", "spoiled", "darkened"])
 def test_a_photo_that_changes_while_it_is_worked_on_is_done_again_and_only_that_counts(
     house: House, words: str
 ) -> None:

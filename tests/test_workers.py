@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from dataclasses import replace
@@ -17,6 +16,7 @@ from darkroomd.errors import Bug, OutOfMemory, Rejected, Retryable
 from darkroomd.job import Engine, Job, Limits, Mode, Output, Treatment
 from darkroomd.settle import fingerprint
 from darkroomd.workers import Inline, WorkerDied, Workers
+from tests.command import until
 
 RUN = "tests.pretend:run"
 
@@ -181,11 +181,14 @@ def test_no_worker_outlives_the_service(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, script], stdin=-1, stdout=-1, env=environ, text=True) as service:
         assert service.stdout is not None
         pid = int(service.stdout.readline())
+        until((tmp_path / "slow.begun").exists, "it works: one that still starts would end for want of its parent")
         service.kill()
-    deadline = time.monotonic() + 90
-    while Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: is_over(pid), "the worker ends, too")
+
+
+def is_over(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
 
 
 def test_what_a_job_raises_comes_back_by_its_meaning(tmp_path: Path) -> None:

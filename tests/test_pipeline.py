@@ -197,6 +197,19 @@ def test_the_file_is_made_while_the_checks_run(tmp_path: Path, out: Path, monkey
     np.testing.assert_array_equal(pictures.read(job.temporary), scene)
 
 
+def test_where_no_file_can_be_made_in_memory_the_result_is_the_same(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, general: Mode
+) -> None:
+    photo = pictures.write_jpeg(tmp_path / "a.jpg", pictures.with_noise(pictures.scene(96, 72), 12))
+    ahead = staged(make_job(photo, out / "a.jpg", general))
+
+    def forbidden(_name: str) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    assert staged(make_job(photo, out / "a.jpg", general)) == ahead
+
+
 def test_a_result_that_goes_too_far_is_written_at_half_strength_and_says_so(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,10 +245,14 @@ def _made_ahead(save: Callable[[int], None], result: Picture) -> Iterator[Callab
 
     Either keeps about one core busy, for 2 % of a photo's time. A giant is made when it is asked for.
     """
-    if giant(result.pixels.nbytes):
+    try:
+        memory = None if giant(result.pixels.nbytes) else os.memfd_create("result")
+    except OSError:  # forbidden by vm.memfd_noexec, or no descriptor is free
+        memory = None
+    if memory is None:
         yield save
         return
-    with os.fdopen(os.memfd_create("result"), "rb") as file, ThreadPoolExecutor(1) as beside:
+    with os.fdopen(memory, "rb") as file, ThreadPoolExecutor(1) as beside:
         made = beside.submit(save, file.fileno())
 
         def saved(out: int) -> None:

@@ -342,6 +342,31 @@ def test_mode_auto_sharpens_faces_and_letters_once_by_their_own_networks() -> No
     assert [(s.model, s.region) for s in chosen] == [("unblur", "background"), ("text", "text"), ("portrait", "faces")]
 
 
+@pytest.mark.parametrize(
+    ("name", "facts", "networks"),
+    [
+        ("unblur", {"noise_sigma": 5.0}, ["unblur"]),
+        ("unblur", {"noise_sigma": 20.0}, ["general", "unblur"]),
+        ("unblur", {"noise_sigma": 20.0, "grain": 0.9}, ["unblur"]),
+        ("upscale", {"noise_sigma": 5.0, "jpeg_quality": 80}, ["upscale-2"]),
+        ("upscale", {"noise_sigma": 20.0}, ["general", "upscale-2"]),
+        ("upscale", {"jpeg_quality": 30}, ["general", "upscale-2"]),
+        ("upscale", {"jpeg_quality": 90, "visible_quality": 30}, ["general", "upscale-2"]),
+    ],
+)
+def test_what_a_network_does_not_bear_is_taken_out_before_it(
+    name: str, facts: dict[str, Any], networks: list[str]
+) -> None:
+    chosen = enhance.steps_for(found(**facts), builtin_modes()[name], SIZE)
+    assert [step.model for step in chosen] == networks
+    assert all("before" in step.reason for step in chosen[:-1])
+
+
+def test_a_noisy_picture_that_is_large_enough_is_not_cleaned_by_the_mode_that_enlarges() -> None:
+    mode = replace(builtin_modes()["upscale"], longest_side=max(SIZE))
+    assert enhance.steps_for(found(noise_sigma=30.0), mode, SIZE) == ()
+
+
 def test_other_modes_need_no_reason_and_strength_0_is_none() -> None:
     (step,) = enhance.steps_for(found(), Mode("mine", (Treatment("general"),), strength=0.4), SIZE)
     card = models.cards()["general"]

@@ -66,8 +66,27 @@ def test_the_white_of_a_page_is_no_lost_light() -> None:
 
 
 def test_strong_blur_is_said_to_be_beyond_repair() -> None:
-    found = seen(pictures.image_of(coffee()).gaussblur(5).numpy())
-    assert any("strong blur" in limit for limit in found.limits)
+    found = seen(pictures.image_of(coffee()).gaussblur(3.5).numpy())
+    assert any(limit.startswith("strong blur") for limit in found.limits)
+
+
+def test_a_picture_of_which_blur_left_nothing_but_the_sensors_faint_noise_is_not_taken_for_sharp() -> None:
+    """The noise has the crispest edges there. Nor is one that was enlarged from a stamp."""
+    blurred = pictures.image_of(coffee()).gaussblur(12).numpy()
+    stamp = pictures.image_of(coffee()).resize(1 / 30).resize(30).numpy()
+    for lost in (blurred, stamp):
+        found = seen(pictures.with_noise(lost, 2))
+        assert found.blur_sigma is not None
+        assert found.blur_sigma > 5
+        assert any(limit.startswith("strong blur") for limit in found.limits)
+    assert seen(pictures.with_noise(coffee(), 2)).limits == seen(coffee()).limits
+
+
+def test_noise_alone_is_said_to_show_nothing_and_a_photograph_in_as_much_noise_is_not() -> None:
+    grey = np.full((512, 512, 3), 128, np.uint8)
+    assert any(limit.startswith("hardly anything but noise") for limit in seen(pictures.with_noise(grey, 60)).limits)
+    faint = (100 + coffee() // 5).astype(np.uint8)
+    assert not any("hardly anything" in limit for limit in seen(pictures.with_noise(faint, 50)).limits)
 
 
 def test_noise_over_strong_blur_is_not_taken_for_crisp_edges() -> None:

@@ -58,7 +58,9 @@ def steps_for(findings: Findings, mode: Mode, size: tuple[int, int]) -> tuple[St
     steps = []
     for treatment in mode.treatments:
         everywhere: Where = ((1.0, treatment.where),) if treatment.where else ()
-        chosen = _chosen(treatment, findings) if mode.choose else (f"mode {mode.name}", 1.0, everywhere)
+        chosen: tuple[str, float, Where] | None = (f"mode {mode.name}", 1.0, everywhere)
+        if mode.choose or treatment.when:
+            chosen = _chosen(treatment, findings, factor)
         if chosen is None:
             continue
         network_card, large = known[treatment.network], None
@@ -154,12 +156,16 @@ def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _chosen(treatment: Treatment, findings: Findings) -> tuple[str, float, Where] | None:
-    """Why a treatment is done in a mode that chooses, at what share of its strength and where; None when it is not."""
+def _chosen(treatment: Treatment, findings: Findings, enlargement: float) -> tuple[str, float, Where] | None:
+    """Why a treatment is done that needs a reason, at what share of its strength and where; None when it is not."""
     if not treatment.when:
         return "always", 1.0, ((1.0, treatment.where),) if treatment.where else ()
     counts = {"faces": len(clear_faces(findings.faces)), "text": len(findings.text or ())}
-    found = {"motion": 0.0, "grain": 0.0} | {k: v for k, v in findings.facts().items() if v is not None} | counts
+    found = (
+        {"motion": 0.0, "grain": 0.0, "enlargement": enlargement}
+        | {k: v for k, v in findings.facts().items() if v is not None}
+        | counts
+    )
     if findings.visible_quality is not None and findings.visible_quality != findings.jpeg_quality:
         found["earlier_quality"] = findings.visible_quality
     if findings.maps is not None:
@@ -314,13 +320,14 @@ def opening(mode: Mode, engine: Engine) -> Iterator[None]:
 
 
 def needed_first(mode: Mode) -> str | None:
-    """The network of a mode's first step, as far as that can be told without the picture; None where it cannot.
+    """The network of a mode's first step that needs no reason, as far as it can be told without the picture, else None.
 
     Of several that enlarge, the size of the picture decides, unless the mode says how many times.
     """
     if mode.strength == 0:
         return None
-    first = card(mode.treatments[0].network)
+    sure = [treatment for treatment in mode.treatments if not treatment.when]
+    first = card((sure or mode.treatments)[0].network)
     if first.scale == 1:
         return first.name
     if mode.scale is None or mode.longest_side is not None or mode.megapixels is not None:

@@ -92,7 +92,7 @@ class Ramp:
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """A line of the table by which mode auto decides: a treatment is done when every fact lies in its range.
+    """A line of the table by which a mode decides: a treatment is done when every fact lies in its range.
 
     facts: (name as in the JSON's `found`, from, below); of faces and text the number. because: the reason that a person
     reads, with the facts in it. strength: a share of the treatment's. where: and only there; everywhere when empty.
@@ -123,8 +123,8 @@ class Treatment:
     """One network over one kind of region, as a mode asks for it.
 
     network: name of a card in models/cards.yaml. region: background is what the regions of the mode's other
-    treatments leave over. strength: as a mode's, of which it is a share. when: any of these must hold in a mode that
-    chooses; without one it is always done. where: and only there, by every one of these; everywhere when empty.
+    treatments leave over. strength: as a mode's, of which it is a share. when: any of these must hold; without one it
+    is always done. where: and only there, by every one of these; everywhere when empty.
     """
 
     network: str

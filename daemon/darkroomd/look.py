@@ -41,7 +41,8 @@ SOFTNESS_TO_SIGMA = ((0.58, 0.0), (0.70, 0.7), (0.754, 1.0), (0.861, 1.5), (0.90
 CLIPPED_WORTH_SAYING_PERCENT = 1.0
 BLUR_BEYOND_REPAIR_SIGMA = 2.5
 MOVED = 0.6
-DARK_PERCENT = 8.0
+MOVED_BEYOND_REPAIR_SIGMA = 2.0  # across the movement a picture is sharp: the same number is more loss than of a lens
+DARK_PERCENT = 12.0  # a thirtieth of the light left training photographs at 9 to 11 %, few night scenes are below 16
 PLAIN_LEVELS = 3.0  # standard deviation of the luma in a picture of nothing
 # an earlier save shows beneath the last one when it is at least this much stronger
 EARLIER_SAVE = 15
@@ -242,7 +243,7 @@ def _limits(
         said.append(f"{bright_percent:.0f} % of the picture is clipped to white: nothing to reconstruct there")
     if dark_percent >= CLIPPED_WORTH_SAYING_PERCENT:
         said.append(f"{dark_percent:.0f} % of the picture is clipped to black: nothing to reconstruct there")
-    if blur_sigma is not None and blur_sigma >= BLUR_BEYOND_REPAIR_SIGMA and motion >= MOVED:
+    if blur_sigma is not None and blur_sigma >= MOVED_BEYOND_REPAIR_SIGMA and motion >= MOVED:
         said.append("strong motion blur: hardly recoverable; another shot of the moment would help more than any mode")
     elif blur_sigma is not None and blur_sigma >= BLUR_BEYOND_REPAIR_SIGMA:
         width, height = (round(side / (ENLARGED_PER_BLUR * blur_sigma)) for side in (picture.width, picture.height))

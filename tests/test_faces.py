@@ -88,6 +88,15 @@ def test_the_lines_of_a_page_are_found() -> None:
 
 
 @fetched
+def test_pale_ink_is_found_in_noise_that_hides_it() -> None:
+    page = pictures.read(pictures.free_picture("page.png")).repeat(2, axis=0).repeat(2, axis=1).repeat(3, axis=2)
+    noisy = pictures.with_noise((40 + page.astype(np.float32) * 0.6).astype(np.uint8), 60)
+    detector = device.detector("lines", Engine())
+    assert detector is not None
+    assert len(lines.lines(noisy, detector, 60.0)) >= 6 > len(lines.lines(noisy, detector))
+
+
+@fetched
 def test_the_lines_of_a_page_are_found_in_strong_noise() -> None:
     page = pictures.read(pictures.free_picture("page.png")).astype(np.uint8)
     assert len(lines_in(pictures.with_noise(page, 40))) >= 6

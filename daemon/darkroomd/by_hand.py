@@ -9,7 +9,7 @@ from typing import Any
 
 from darkroomd.config import Config
 from darkroomd.device import network
-from darkroomd.enhance import RESIDENT_MB, megapixels_to_run, missing, peak_memory_mb, steps_for
+from darkroomd.enhance import RESIDENT_MB, megapixels_to_run, missing, pictures_mb, sizes_to_run, steps_for, tile_mb
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.guard import guards
 from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Format, Job, Mode, Picture, Settled, Skip, Step, Verdict
@@ -17,7 +17,7 @@ from darkroomd.look import findings
 from darkroomd.models import cards, digests
 from darkroomd.original import opened
 from darkroomd.picture import decoded
-from darkroomd.pipeline import run
+from darkroomd.pipeline import held_mb, run
 from darkroomd.plan import SUFFIXES, mode_for, plan, recipe, target_name
 from darkroomd.save import check_size, encode, result_format
 from darkroomd.scratch import at_most, giant
@@ -202,15 +202,19 @@ def _forecast(
     """
     engine = Engine(device=config.service.device, memory_limit_mb=config.service.memory_limit_mb)
     bytes_per_pixel = picture.pixels.shape[2] * picture.pixels.dtype.itemsize
-    held_mb = 0.0 if giant(picture.pixels.nbytes) else picture.width * picture.height * bytes_per_pixel / 1e6
-    least_mb = RESIDENT_MB + max(held_mb, picture.decoding_mb)
+    picture_mb = 0.0 if giant(picture.pixels.nbytes) else picture.width * picture.height * bytes_per_pixel / 1e6
+    # the detectors and their answers are here already, as they will be then
+    least_mb = max(RESIDENT_MB + max(picture_mb, picture.decoding_mb), held_mb())
     if not steps:
         return 0.0, least_mb
-    seconds, known, needs = 0.0, cards(), []
+    seconds, known, tiles, pictures = 0.0, cards(), [], []
     for step in steps:
         net = network(step.model, engine)
         seconds += net.seconds_per_megapixel() * megapixels_to_run(step, net, picture, found, engine)
-        needs.append(peak_memory_mb(known[step.model], picture.width, picture.height, engine, bytes_per_pixel))
+        sizes = sizes_to_run(step, picture, found)
+        tiles.append(max((tile_mb(known[step.model], *size, engine) for size in sizes), default=0.0))
+        pictures.append(pictures_mb(picture.width, picture.height, bytes_per_pixel, known[step.model].scale))
+    memory_mb = max(held_mb(), RESIDENT_MB) + sum(tiles) + max(pictures)
     began = time.perf_counter()
     guards(picture, picture, found.noise_sigma, found.blur_sigma or 0.0)
     checked = time.perf_counter()
@@ -218,4 +222,4 @@ def _forecast(
         encode(picture, form, config.output, nowhere.fileno(), None, "")
     pixels = max((step.size[0] * step.size[1] for step in steps if step.size), default=picture.width * picture.height)
     written = (time.perf_counter() - checked) * pixels / (picture.width * picture.height)
-    return seconds + checked - began + written, max(*needs, least_mb)
+    return seconds + checked - began + written, max(memory_mb, least_mb)

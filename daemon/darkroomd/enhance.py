@@ -449,20 +449,32 @@ def _least_side(card: Card) -> int:
 
 def megapixels_to_run(step: Step, net: Network, picture: Picture, findings: Findings, engine: Engine) -> float:
     """What the step's network will compute, margins included, in tiles of the size that it will really take."""
-    if step.region in ("faces", "text"):
-        patches = [(p.box.width * p.factor, p.box.height * p.factor) for p in _patches(step.region, picture, findings)]
-        sizes = [(max(1, round(width)), max(1, round(height))) for width, height in patches]
-    else:
-        sizes = [(picture.width, picture.height)]
+    sizes = sizes_to_run(step, picture, findings)
     cells = strengths(step.where, findings.maps) if step.where and findings.maps else None
     plans = (tile_plan(net.card, *size, engine, _longest_side(net, *size, engine), cells) for size in sizes)
     return sum(pixels_to_run(net.card, plan, cells) for plan in plans) / 1e6
 
 
 def peak_memory_mb(card: Card, width: int, height: int, engine: Engine, bytes_per_pixel: int) -> float:
-    """What `enhanced` will need at most, for explain: a tile's activations, the picture before and after."""
+    """What `enhanced` will need at most with one network: a tile's activations, the picture before and after."""
+    return RESIDENT_MB + tile_mb(card, width, height, engine) + pictures_mb(width, height, bytes_per_pixel, card.scale)
+
+
+def tile_mb(card: Card, width: int, height: int, engine: Engine) -> float:
+    """A network's activations for the tiles of a picture of this size."""
     plan = tile_plan(card, width, height, engine)
-    tile_mb = plan.tile_width * plan.tile_height * card.memory_bytes_per_pixel / 1e6
-    sizes = [width * height * bytes_per_pixel, card.scale**2 * width * height * bytes_per_pixel]
-    pictures_mb = sum(GIANT_MB if giant(size) else size / 1e6 for size in sizes)
-    return RESIDENT_MB + tile_mb + pictures_mb
+    return plan.tile_width * plan.tile_height * card.memory_bytes_per_pixel / 1e6
+
+
+def pictures_mb(width: int, height: int, bytes_per_pixel: int, scale: int) -> float:
+    """The picture before and after, as far as they lie in memory."""
+    sizes = [width * height * bytes_per_pixel, scale**2 * width * height * bytes_per_pixel]
+    return sum(GIANT_MB if giant(size) else size / 1e6 for size in sizes)
+
+
+def sizes_to_run(step: Step, picture: Picture, findings: Findings) -> list[tuple[int, int]]:
+    """Width and height of each part that the step's network will be shown."""
+    if step.region not in ("faces", "text"):
+        return [(picture.width, picture.height)]
+    patches = _patches(step.region, picture, findings)
+    return [(max(1, round(p.box.width * p.factor)), max(1, round(p.box.height * p.factor))) for p in patches]

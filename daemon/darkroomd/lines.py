@@ -15,6 +15,7 @@ from darkroomd.scratch import forget, resized
 LONGEST_SIDE = 1280
 SHORTEST_SIDE = 320  # a smaller picture is enlarged to it, at most twice
 MULTIPLE = 32
+STRONG_NOISE_SIGMA = 30.0
 
 INK = 0.3  # probability from which the detector's map counts as text, as its authors set it
 GROW = 1.6  # the map shows the middle of a line; its authors grow it by this much of area over perimeter
@@ -43,10 +44,30 @@ class Candidate:
     strokes: float
 
 
-def lines(pixels: Any, detector: Detector) -> tuple[Box, ...]:
-    """Every line of text, from top to bottom. pixels: (height, width, 1 or 3), uint8 or uint16, upright."""
+def lines(pixels: Any, detector: Detector, noise_sigma: float = 0.0) -> tuple[Box, ...]:
+    """Every line of text, from top to bottom. pixels: (height, width, 1 or 3), uint8 or uint16, upright.
+
+    noise_sigma: 8-bit levels. In strong noise what is found at half size counts as well, where noise is half as strong:
+    pale ink has two tones there that noise hides at full size.
+    """
     kept = [found.box for found in candidates(pixels, detector) if confirmed(found)]
+    height, width = pixels.shape[:2]
+    if noise_sigma >= STRONG_NOISE_SIGMA and min(height, width) >= 2 * MULTIPLE:
+        small = resized(pixels, width // 2, height // 2)
+        again = [_twice(found.box, width, height) for found in candidates(small, detector) if confirmed(found)]
+        kept += [box for box in again if not any(_touch(box, other) for other in kept)]
     return tuple(sorted(kept, key=lambda box: (box.top, box.left)))
+
+
+def _twice(box: Box, width: int, height: int) -> Box:
+    left, top = 2 * box.left, 2 * box.top
+    return Box(left, top, min(width - left, 2 * box.width), min(height - top, 2 * box.height))
+
+
+def _touch(one: Box, other: Box) -> bool:
+    """Whether the middle of one lies in the other."""
+    x, y = one.left + one.width // 2 - other.left, one.top + one.height // 2 - other.top
+    return 0 <= x < other.width and 0 <= y < other.height
 
 
 def confirmed(found: Candidate) -> bool:

@@ -7,6 +7,7 @@ their constants were fitted on training pictures with known damage (training/fit
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -73,7 +74,9 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
         blur_sigma = _blur_told(told, blur_sigma, measured)
     bright, dark = (100 * _share_of_pixels(share, picture) for share in (measured.bright, measured.dark))
     found_faces = _found(faces, picture, "faces", engine) if "faces" in regions else None
-    found_text = _found(lines, picture, "lines", engine) if "text" in regions else None
+    found_text = (
+        _found(partial(lines, noise_sigma=noise_sigma), picture, "lines", engine) if "text" in regions else None
+    )
     if found_faces and found_text:
         found_text = tuple(box for box in found_text if not any(_within(box, face) for face in found_faces))
     scene = shown(picture.pixels, found_faces or (), found_text or ())

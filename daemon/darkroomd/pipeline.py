@@ -305,10 +305,13 @@ class Timer:
     def on(self, verdict: Verdict) -> Verdict:
         """The verdict with its times and this process's peak memory so far."""
         opened = tuple(opened_seconds())
-        return replace(verdict, seconds=dict(self._seconds), open_seconds=opened, peak_rss_mb=_peak_rss_mb())
+        return replace(verdict, seconds=dict(self._seconds), open_seconds=opened, peak_rss_mb=held_mb(most=True))
 
 
-def _peak_rss_mb() -> int:
-    """From /proc, because getrusage also counts what the parent held when it started this process."""
+def held_mb(most: bool = False) -> int:
+    """What this process holds, or the most that it has held.
+
+    From /proc, because getrusage also counts what the parent held when it started this process.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM" if most else "VmRSS")) // 1024

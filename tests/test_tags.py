@@ -17,7 +17,7 @@ import pyvips
 
 from darkroomd import exif, iptc, original, picture, xmp
 from darkroomd.job import Limits, Output, Picture, Tags
-from darkroomd.save import encode
+from darkroomd.save import encode, losses
 from tests import pictures
 
 DOCS = Path(__file__).parent.parent / "docs/formats.md"
@@ -274,3 +274,35 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         before, rest = DOCS.read_text().split(BEGIN)
         DOCS.write_text(before + BEGIN + table(Path(name)) + END + rest.split(END)[1])
+
+
+def long_notes(length: int) -> bytes:
+    """EXIF of a camera that says when, and has maker notes of so many bytes."""
+    date = b"2001:02:03 04:05:06\0"
+    inner = exif._Tree([(0x9003, 2, 20, date), (exif.MAKER_NOTE, 7, length, b"n" * length)], {})
+    return exif._block("<", [(0x010F, 2, 5, b"Acme\0")], {exif.EXIF: inner})
+
+
+def test_maker_notes_too_long_for_a_jpeg_go_and_the_date_stays(tmp_path: Path) -> None:
+    photo = Picture(pictures.scene(64, 48), None, "raw", Tags(exif=long_notes(90_000)))
+    after = opened(saved(photo, tmp_path / "out.jpg", "jpeg")).tags.exif
+    assert after is not None
+    assert b"2001:02:03 04:05:06" in after
+    assert b"Acme" in after
+    assert losses(photo, "jpeg") == ("its maker notes were left out: they are too long",)
+    assert losses(photo, "tiff") == losses(photo, "png") == ()
+    assert b"n" * 90_000 in (saved(photo, tmp_path / "out.tif", "tiff")).read_bytes()
+
+
+def test_tags_that_cannot_be_read_or_kept_are_told() -> None:
+    pixels = pictures.scene(64, 48)
+    for tags, told in (
+        (Tags(exif=b"II*\0\xff\xff"), "its EXIF is damaged: left out"),
+        (Tags(xmp=b"<x:xmpmeta"), "its XMP is damaged: left out"),
+        (
+            Tags(iptc=b"\x1c\x02\x78\x7f\xff" + b"a" * 70_000),
+            "its IPTC records were left out: JPEG holds 64 kB of them",
+        ),
+    ):
+        assert losses(Picture(pixels, None, "jpeg", tags), "jpeg") == (told,)
+    assert losses(Picture(pixels, None, "jpeg", Tags(exif=long_notes(9), xmp=None)), "jpeg") == ()

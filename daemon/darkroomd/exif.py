@@ -84,6 +84,27 @@ def edited(
     return bytes(data)
 
 
+def fitted(
+    block: bytes, size: tuple[int, int], limit_bytes: int, *, thumbnail: bytes | None = None, location: bool = True
+) -> tuple[bytes | None, str | None]:
+    """(the block as `edited` gives it in at most so many bytes, what that cost in words); None when it is no EXIF.
+
+    Where it is too long it goes without maker notes, which are most of such a block: date, camera and place fit.
+    """
+    try:
+        result = edited(block, size, thumbnail=thumbnail, location=location, limit_bytes=limit_bytes)
+        if len(result) <= limit_bytes:
+            return result, None
+        short = from_tiff(_reader(block), maker_notes=False)
+        if short is not None:
+            result = edited(short, size, thumbnail=thumbnail, location=location, limit_bytes=limit_bytes)
+        if len(result) <= limit_bytes:
+            return result, "its maker notes were left out: they are too long"
+    except (ValueError, IndexError, struct.error):
+        return None, "its EXIF is damaged: left out"
+    return None, "its EXIF was left out: it is too long"
+
+
 def resolution_block(dots_per_mm: tuple[float, float]) -> bytes:
     """A block that says only how large a pixel is, for formats that say it nowhere else."""
     x, y = (struct.pack("<II", round(dots * 25.4 * 1000), 1000) for dots in dots_per_mm)
@@ -91,7 +112,7 @@ def resolution_block(dots_per_mm: tuple[float, float]) -> bytes:
     return _block("<", tags, {})
 
 
-def from_tiff(read: Read) -> bytes | None:
+def from_tiff(read: Read, *, maker_notes: bool = True) -> bytes | None:
     """What a TIFF file, or a camera's raw file in its form, tells of the photo, as an EXIF block; None when nothing.
 
     read: (offset, length) -> bytes. Maker notes come along as they are; those that count from the beginning of the file
@@ -101,7 +122,7 @@ def from_tiff(read: Read) -> bytes | None:
         order, at = _start(read)
         entries, _, _ = _directory(read, at, order)
         tags = [(e.tag, e.kind, e.count, e.value) for e in entries if e.tag in DESCRIBING | RESOLUTION]
-        below = {e.tag: _plain(read, e.number(order), order) for e in entries if e.tag in (EXIF, GPS)}
+        below = {e.tag: _plain(read, e.number(order), order, maker_notes) for e in entries if e.tag in (EXIF, GPS)}
     except (NotExif, struct.error):
         return None
     return _block(order, tags, below) if tags or below else None
@@ -297,14 +318,15 @@ class _Tree:
     below: "dict[int, _Tree]"
 
 
-def _plain(read: Read, at: int, order: str) -> _Tree:
+def _plain(read: Read, at: int, order: str, maker_notes: bool = True) -> _Tree:
     entries, _, _ = _directory(read, at, order)
     below = {}
     for entry in entries:
         if entry.tag == INTEROPERABILITY:
             inner, _, _ = _directory(read, entry.number(order), order)
             below[entry.tag] = _Tree([(e.tag, e.kind, e.count, e.value) for e in inner], {})
-    return _Tree([(e.tag, e.kind, e.count, e.value) for e in entries if e.tag not in below], below)
+    left_out = below.keys() if maker_notes else {*below, MAKER_NOTE}
+    return _Tree([(e.tag, e.kind, e.count, e.value) for e in entries if e.tag not in left_out], below)
 
 
 class _Body:

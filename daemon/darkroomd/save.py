@@ -61,6 +61,7 @@ def losses(picture: Picture, form: str) -> tuple[str, ...]:
         said.append(f"{name} has 8 bits a sample, the photo had {picture.bits}")
     if picture.gain_map is not None and form != "jpeg":
         said.append(f"its HDR gain map was left out: ours go into JPEG only, not into {name}")
+    said += _lost_tags(picture, form)
     return tuple(said)
 
 
@@ -163,16 +164,10 @@ def _kept(picture: Picture, form: str, output: Output, event: str | None, versio
         return Tags(xmp=packet, icc=tags.icc, dots_per_mm=tags.dots_per_mm)
     block = tags.exif
     if block is not None:
-        limit = container.EXIF_LIMIT_BYTES if form == "jpeg" else 1 << 24
-        try:
-            block = exif.edited(
-                block, (picture.width, picture.height),
-                thumbnail=_thumbnail(picture.pixels), location=location, limit_bytes=limit,
-            )  # fmt: skip
-        except (exif.NotExif, ValueError, IndexError):
-            block = None
-        if block is not None and len(block) > limit:
-            block = None
+        block, _ = exif.fitted(
+            block, (picture.width, picture.height), _exif_limit(form),
+            thumbnail=_thumbnail(picture.pixels), location=location,
+        )  # fmt: skip
     elif tags.dots_per_mm is not None and form in ("webp", "avif"):
         block = exif.resolution_block(tags.dots_per_mm)
     records = tags.iptc if tags.iptc is None or location else iptc.without_place(tags.iptc)
@@ -180,6 +175,23 @@ def _kept(picture: Picture, form: str, output: Output, event: str | None, versio
     more = iptc.as_xmp(records) if records is not None and not beside else None
     packet = xmp.written(tags.xmp, event, version, location=location, more=more, gain_map_bytes=behind_bytes)
     return Tags(block, packet, records if beside else None, tags.icc, tags.dots_per_mm, tags.texts)
+
+
+def _exif_limit(form: str) -> int:
+    return container.EXIF_LIMIT_BYTES if form == "jpeg" else 1 << 24
+
+
+def _lost_tags(picture: Picture, form: str) -> list[str]:
+    """What of the photo's tags has no place in this format, or cannot be read."""
+    said, tags = [], picture.tags
+    if tags.exif is not None:
+        _, lost = exif.fitted(tags.exif, (picture.width, picture.height), _exif_limit(form))
+        said += [] if lost is None else [lost]
+    if tags.xmp is not None and not xmp.readable(tags.xmp):
+        said.append("its XMP is damaged: left out")
+    if form == "jpeg" and tags.iptc is not None and len(iptc.wrapped(tags.iptc)) > container.SEGMENT_BYTES:
+        said.append("its IPTC records were left out: JPEG holds 64 kB of them")
+    return said
 
 
 def _thumbnail(pixels: npt.NDArray[Any]) -> bytes:

@@ -56,6 +56,11 @@ def made_by_us(packet: bytes | None) -> str | None:
     return f"{_field(ours[-1], 'stEvt:softwareAgent')}: {_field(ours[-1], 'stEvt:parameters')}" if ours else None
 
 
+def readable(packet: bytes) -> bool:
+    """Whether a result can carry on what this packet says."""
+    return _parsed(packet) is not None
+
+
 def written(
     packet: bytes | None,
     event: str | None,

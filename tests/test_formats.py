@@ -265,3 +265,12 @@ def test_a_heic_that_holds_no_picture_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "photo").write_bytes(data.replace(b"hvcC", bytes(4)))
     with pytest.raises(Rejected, match="the HEIC file is damaged"):
         opened(tmp_path / "photo")
+
+
+def test_a_bigtiff_whose_offsets_reach_beyond_every_file_is_damaged(tmp_path: Path) -> None:
+    pictures.image_of(SCENE).tiffsave(str(tmp_path / "in.tif"), bigtiff=True)
+    data = bytearray((tmp_path / "in.tif").read_bytes())
+    data[8:16] = b"\xff" * 8
+    (tmp_path / "in.tif").write_bytes(data)
+    with pytest.raises(Rejected, match="damaged"):
+        opened(tmp_path / "in.tif")

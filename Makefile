@@ -8,7 +8,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run test lint format speed bench peers giants quality sheets torture soak pictures train wheel wheel-aarch64 man deb witnesses readers clean
+.PHONY: run test lint format speed bench peers giants quality auto sheets torture soak pictures train wheel wheel-aarch64 man deb witnesses readers clean
 
 run: $(VENV)/.ready
 	$(BIN)/python examples/sample_photos.py
@@ -55,6 +55,11 @@ giants: $(VENV)/.ready-dev
 quality: $(VENV)/.ready-quality readers
 	$(BIN)/darkroomd models fetch
 	$(BIN)/python -m benchmarks.quality
+
+# how well look sees, what auto makes of clean and half-damaged photographs, how often checks trip, how true explain is
+auto: $(VENV)/.ready-quality
+	$(BIN)/darkroomd models fetch
+	for one in look content auto guards forecast; do $(BIN)/python -m benchmarks.$$one || exit 1; done
 
 sheets: $(VENV)/.ready-quality readers
 	$(BIN)/python -m benchmarks.sheets

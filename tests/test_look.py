@@ -128,7 +128,7 @@ def test_brows_and_lashes_are_no_line_of_text(monkeypatch: pytest.MonkeyPatch) -
     brows, sign = Box(210, 130, 90, 20), Box(20, 20, 150, 30)
     monkeypatch.setattr(look, "detector", lambda *_: object())
     monkeypatch.setattr(look, "faces", lambda *_: (face,))
-    monkeypatch.setattr(look, "lines", lambda *_: (sign, brows))
+    monkeypatch.setattr(look, "lines", lambda *_, **__: (sign, brows))
     found = findings(Picture(coffee(), None, "png", Tags()), frozenset({"faces", "text"}))
     assert found.text == (sign,)
 

@@ -29,6 +29,7 @@ from darkroomd.xmp import made_by_us
 # of the change, where the checks did not pass: first half of it, then none (which for the whole would be no result)
 WEAKER = {0.5: "half strength", 0.0: "the original"}
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
+TOO_SOFT_SIGMA, TOO_SOFT = 2.2, "too soft to be improved without harm"
 FOUND_AGAIN = "found again: made earlier from the same photo with the same settings"
 OUR_OWN = "darkroomd made this picture itself, and enhances it again only by `darkroomd enhance --again`"
 
@@ -141,6 +142,8 @@ def _left_alone(
         reason = "strength is 0"
     elif nothing := missing(found, job.mode):
         reason = ", ".join(nothing)
+    elif job.mode.choose and (found.blur_sigma or 0.0) >= TOO_SOFT_SIGMA:
+        reason = TOO_SOFT
     elif job.mode.scale is not None:
         reason = f"as large as it is to become: {picture.width}×{picture.height}"
     verdict = replace(verdict, status="unchanged", reason=reason)

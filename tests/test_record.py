@@ -21,7 +21,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from darkroomd import write
+from darkroomd import ledger_file, write
 from darkroomd.errors import Busy, CannotWrite, Changed, ConfigError, Conflict, Retryable
 from darkroomd.job import Fingerprint, Job, Mode, Settled, Staged, Treatment, Verdict, Written
 from darkroomd.record import MOST_ATTEMPTS, Claimed, Healed, Ledger, delay_seconds
@@ -132,6 +132,21 @@ def test_a_reader_sees_what_the_owner_does_and_changes_nothing(state: Path, ledg
         with pytest.raises(CannotWrite, match="readonly"):
             reader.take_in([photo("b.jpg")], NOW)
         assert reader.counts() == {"pending": 1}
+
+
+def test_a_ledger_that_sqlite_could_open_for_reading_alone_is_not_taken_for_one_to_work_with(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It falls back to that by itself when a disk says no once, and never tries again: the next start must."""
+    with Ledger.open(state, owner=True, now=NOW):
+        pass
+    connected = ledger_file._connected
+    monkeypatch.setattr(ledger_file, "_connected", lambda uri: connected(f"{uri}?mode=ro"))
+    with pytest.raises(CannotWrite, match="readonly"):
+        Ledger.open(state, owner=True, now=NOW)
+    monkeypatch.undo()
+    with Ledger.open(state, owner=True, now=NOW) as ledger:
+        assert ledger.counts() == {}
 
 
 def test_a_reader_of_no_ledger_sees_an_empty_one_and_makes_nothing(state: Path) -> None:

@@ -129,8 +129,10 @@ def _sound(path: Path, now: float) -> sqlite3.Connection:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         for statement in SINCE_THEN:
             db.execute(statement)
-        # SQLite opens a file that it may not write for reading, without a word, and would never try again
         db.execute("BEGIN IMMEDIATE")
+        # SQLite opens a file that it may not write for reading, without a word, makes nothing of IMMEDIATE then, and
+        # would never try again: something is written to see it
+        db.execute(f"PRAGMA user_version = {VERSION}")
         if note is not None:
             db.execute("INSERT INTO note VALUES (?, ?)", (now, note))
         db.execute("COMMIT")

@@ -1,5 +1,6 @@
 """Files to pixels and back: what a photo is, what is refused, what is kept."""
 
+import errno
 import io
 import os
 import shutil
@@ -264,5 +265,36 @@ def test_this_libvips_has_every_format_that_we_promise() -> None:
 
 
 def test_a_disk_that_does_not_support_a_call_is_no_kind_of_file_that_is_not_supported() -> None:
-    said = picture._refusal(pyvips.Error("unable to read", "system error: Operation not supported"), "tiff")
+    said = picture._refusal(pyvips.Error("unable to read", "system error: Operation not supported"), "tiff", [])
     assert isinstance(said, Retryable)
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
+@pytest.mark.parametrize("call", ["preadv", "pread", "fstat"])
+def test_a_disk_that_fails_at_any_moment_of_reading_is_never_called_a_damaged_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, call: str
+) -> None:
+    photo = tmp_path / f"photo.{form}"
+    pictures.image_of(pictures.scene(64, 48)).write_to_file(str(photo))
+    real, calls, failed = getattr(os, call), 0, 0
+    for moment in range(1, 40):
+        descriptor, calls = original.opened(photo), 0
+
+        def failing(*given: object, moment: int = moment) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == moment:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, failing)
+            try:
+                picture.decoded(descriptor, Limits())
+            except (OSError, Retryable):
+                failed += 1
+            finally:
+                os.close(descriptor)
+        if calls < moment:
+            break
+    assert failed > 0

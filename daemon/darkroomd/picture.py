@@ -86,13 +86,13 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
         raise Incomplete("the file is empty")
     if size > limits.max_file_mb * 1e6:
         raise Rejected(f"the file is {size / 1e6:.0f} MB; limits.max_file_mb allows {limits.max_file_mb:g}")
-    form = format_of(descriptor)
+    form, troubles = format_of(descriptor), list[OSError]()
     if form in ("heic", "raw", "jxl"):
         raster = _by_another(form, descriptor, limits)
         image, tags, notes, way_up = _image_of(raster.pixels), raster.tags, list(raster.notes), 1
         sample_bits, decoding_mb = raster.bits, 2 * raster.pixels.nbytes / 1e6 if giant(raster.pixels.nbytes) else 0.0
     else:
-        image = _header_or_refusal(descriptor, form)
+        image = _header_or_refusal(descriptor, form, troubles)
         within(image.width, image.height, limits)
         tags, notes, way_up = _tags(image, form, descriptor), _left_out(image, form), _way_up(image, form)
         sample_bits, decoding_mb = _bits(image), _decoding_mb(image, form)
@@ -103,7 +103,7 @@ def decoded(descriptor: int, limits: Limits) -> Picture:
         pixels, alpha = _filled(image, way_up)
         own, pixels, tags, lost = _for_networks(pixels, tags)
     except pyvips.Error as error:
-        raise _refusal(error, form) from error
+        raise _refusal(error, form, troubles) from error
     quality, subsampled, brighter = None, True, None
     if form == "jpeg":
         brighter, gone = _gain_map(descriptor, way_up, limits)
@@ -137,7 +137,7 @@ def format_of(descriptor: int) -> str:
 def packet_of(descriptor: int) -> bytes | None:
     """The XMP of an open file, from its head alone; None when it has none or is no picture. Retryable by the disk."""
     try:
-        image = _header_or_refusal(descriptor, format_of(descriptor))
+        image = _header_or_refusal(descriptor, format_of(descriptor), [])
     except (Rejected, Incomplete):
         return None
     return bytes(image.get("xmp-data")) if "xmp-data" in image.get_fields() else None
@@ -146,12 +146,12 @@ def packet_of(descriptor: int) -> bytes | None:
 def check_file(descriptor: int, width: int, height: int) -> None:
     """Read every byte of a file that was just written; Retryable unless it is a picture of this size."""
     try:
-        image = _header(descriptor)
+        image = _header(descriptor, [])
         if (image.width, image.height) != (width, height):
             raise Retryable(f"wrote {image.width}×{image.height} pixels instead of {width}×{height}")
         # all of its codes, but one pixel in 64: twice as fast
         if image.get("vips-loader").startswith("jpegload") and min(width, height) >= 8:
-            image = _header(descriptor, shrink=8)
+            image = _header(descriptor, [], shrink=8)
         image.avg()
     except pyvips.Error as error:
         raise Retryable(f"what was written does not decode: {_short(error)}") from error
@@ -166,33 +166,37 @@ def within(width: int, height: int, limits: Limits) -> None:
         )
 
 
-def _header(descriptor: int, **options: int) -> Any:
-    """The libvips image of an open file, nothing of it decoded yet. pyvips.Error when it is none."""
-    source = _streamed(descriptor)
+def _header(descriptor: int, troubles: list[OSError], **options: int) -> Any:
+    """The libvips image of an open file, nothing of it decoded yet. pyvips.Error when it is none, or when the disk
+    fails while it is read, now or later: what it said is then in `troubles`."""
+    source = _streamed(descriptor, troubles)
     return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", **options)
 
 
-def _streamed(descriptor: int) -> Any:
+def _streamed(descriptor: int, troubles: list[OSError]) -> Any:
     """An open file for libvips, read piece by piece.
 
     Given the descriptor itself it would map the file: of 400 megapixels 130 MB that count as ours, and where the disk
     fails a signal that ends the process instead of an error.
     """
     at, source = 0, pyvips.SourceCustom()
+    size = os.fstat(
+        descriptor
+    ).st_size  # here: what goes wrong while libvips asks would be lost, and the file called damaged
 
     def read(buffer: Any) -> int:
         nonlocal at
         try:
             count = os.preadv(descriptor, [buffer], at)
         except OSError as error:
-            pyvips.ffi.errno = error.errno
+            troubles.append(error)  # libvips forgets it, and calls the file damaged or none that it knows
             return -1
         at += count
         return count
 
     def seek(offset: int, whence: int) -> int:
         nonlocal at
-        at = offset + (0, at, os.fstat(descriptor).st_size)[whence]
+        at = offset + (0, at, size)[whence]
         return at
 
     source.signal_connect("read", read)
@@ -274,13 +278,13 @@ def _by_another(form: str, descriptor: int, limits: Limits) -> Raster:
     return raster
 
 
-def _header_or_refusal(descriptor: int, form: str) -> Any:
+def _header_or_refusal(descriptor: int, form: str, troubles: list[OSError]) -> Any:
     try:
-        return _header(descriptor)
+        return _header(descriptor, troubles)
     except pyvips.Error as error:
         if form == "png" and 0 in (width_height := _png_size(descriptor)):
             raise Rejected(f"the picture has no pixels ({width_height[0]}×{width_height[1]})") from error
-        raise _refusal(error, form) from error
+        raise _refusal(error, form, troubles) from error
 
 
 def _png_size(descriptor: int) -> tuple[int, int]:
@@ -288,8 +292,10 @@ def _png_size(descriptor: int) -> tuple[int, int]:
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
-def _refusal(error: Exception, form: str) -> Rejected | Retryable | MemoryError:
+def _refusal(error: Exception, form: str, troubles: list[OSError]) -> Rejected | Retryable | MemoryError:
     said = _short(error)
+    if troubles:
+        return Retryable(f"the file cannot be read: {troubles[0].strerror}")
     if any(words in str(error).lower() for words in NO_MEMORY):
         return MemoryError(said)
     if "system error: " in str(error):  # of the disk, and not of the bytes on it

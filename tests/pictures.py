@@ -1,5 +1,6 @@
 """Pictures for tests: made by arithmetic, so that they need no file; and real ones, from scikit-image's package."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,6 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyvips
 
+from darkroomd import original
+from darkroomd.job import Limits, Picture
+from darkroomd.picture import decoded
+
+ALLOWED = Limits()
 Picture8 = npt.NDArray[np.uint8]
 
 
@@ -76,3 +82,12 @@ def free_picture(name: str) -> Path:
 
 def jpeg_bytes(pixels: npt.NDArray[np.generic], quality: int = 90) -> bytes:
     return bytes(image_of(pixels).jpegsave_buffer(Q=quality))
+
+
+def opened(path: Path, limits: Limits = ALLOWED) -> Picture:
+    """As darkroomd opens and decodes a photo; raises what that raises."""
+    descriptor = original.opened(path)
+    try:
+        return decoded(descriptor, limits)
+    finally:
+        os.close(descriptor)

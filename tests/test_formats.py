@@ -16,17 +16,10 @@ from darkroomd import heic, jxl, original, picture, raw, save
 from darkroomd.errors import Rejected
 from darkroomd.job import Limits, Output, Picture
 from tests import pictures
+from tests.pictures import opened
 
 DATA = Path(__file__).parent / "data"
 SCENE = pictures.scene(96, 64)
-
-
-def opened(path: Path, limits: Limits | None = None) -> Picture:
-    descriptor = original.opened(path)
-    try:
-        return picture.decoded(descriptor, limits or Limits())
-    finally:
-        os.close(descriptor)
 
 
 def saved(photo: Picture, path: Path, form: str, output: Output | None = None) -> Path:

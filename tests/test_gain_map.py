@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd import gain_map, original, picture, save
+from darkroomd import gain_map, picture, save
 from darkroomd.container import XMP_HEAD, segment
-from darkroomd.job import Limits, Output, Picture
+from darkroomd.job import Output, Picture
 from tests import pictures
+from tests.pictures import opened
 
 SCENE = pictures.scene(96, 64)
 # brighter towards the right and the bottom, so that every way up can be told
@@ -65,14 +66,6 @@ def phone_bytes(way_up: int = 1, kind: str = "hdrgm", indexed: bool = True) -> b
     photo = bytes(pictures.image_of(SCENE).jpegsave_buffer(Q=95, keep="none"))
     place = gain_map.index(len(photo) + len(head) + gain_map.INDEX_BYTES, len(behind), 2 + len(head))
     return photo[:2] + head + (place if indexed else b"") + photo[2:] + behind
-
-
-def opened(path: Path) -> Picture:
-    descriptor = original.opened(path)
-    try:
-        return picture.decoded(descriptor, Limits())
-    finally:
-        os.close(descriptor)
 
 
 def saved(photo: Picture, path: Path, form: str = "jpeg", **output: Any) -> Path:

@@ -76,20 +76,39 @@ def test_a_log_whose_disk_is_full_or_that_nobody_reads_stops_nothing() -> None:
     structlog.get_logger().info("photo.done")
 
 
-def test_in_private_a_photo_has_no_name_not_even_in_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("{out}/trip, to Rome/Anna, asleep.jpg is taken by a file of others", "… is taken by a file of others"),
+        ("{out}/trip, to Rome/Anna, asleep_auto-2.jpg cannot be read: no", "… cannot be read: no"),
+        ("no permission to write in {out}/trip, to Rome", "no permission to write in …"),
+        ("{out} is read-only", "… is read-only"),
+        ("the same photo as {inbox}/trip, to Rome/Otto, too.jpg, whose result was copied", "the same photo as …"),
+        ("the same photo as {inbox}/trip is long: Otto.jpg, whose result was copied", "the same photo as …"),
+    ],
+)
+def test_in_private_a_photo_has_no_name_not_even_in_a_sentence(reason: str, told: str) -> None:
     stream = io.StringIO()
-    set_up("info", stream, {}, private=[Path("/home/anna/in"), Path("/home/anna/in/.out")])
+    inbox, out = Path("/home/anna/in"), Path("/home/anna/in/.out")
+    set_up("info", stream, {}, private=[inbox, out])
     structlog.get_logger().warning(
         "photo.postponed",
-        source=Path("/home/anna/in/beach.jpg"),
-        target=Path("/home/anna/in/.out/beach.jpg"),
-        output=Path("/home/anna/in/.out/beach.jpg"),
+        source=inbox / "trip, to Rome/Anna, asleep.jpg",
+        target=out / "trip, to Rome/Anna, asleep.jpg",
+        output=out / "trip, to Rome/Anna, asleep.jpg",
         job=7,
-        reason="no permission to write in /home/anna/in/.out/trip to Rome: try /home/anna/in/beach.jpg",
+        reason=reason.format(inbox=inbox, out=out),
     )
-    (told,) = map(json.loads, stream.getvalue().splitlines())
-    assert told.keys() == {"event", "level", "timestamp", "job", "reason"}
-    assert (told["job"], told["reason"]) == (7, "no permission to write in …: try …")
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert line.keys() == {"event", "level", "timestamp", "job", "reason"}
+    assert (line["job"], line["reason"]) == (7, told)
+
+
+def test_in_private_what_is_said_of_folders_can_still_be_understood() -> None:
+    stream = io.StringIO()
+    set_up("info", stream, {}, private=[Path("/home/anna/in")])
+    structlog.get_logger().warning("watch.degraded", note="/home/anna/in/trip cannot be listed: no permission")
+    assert json.loads(stream.getvalue())["note"] == "…: no permission"
 
 
 def test_an_observer_hears_what_the_level_leaves_out() -> None:

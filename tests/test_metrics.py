@@ -47,7 +47,9 @@ def where(tmp_path: Path, meters: Meters, systemd: Systemd) -> Iterator[str]:
     (tmp_path / "in" / SECRET).write_text("photo")
     with Ledger.open(tmp_path / "state", owner=True, now=NOW) as ledger:
         ledger.take_in([job_for(tmp_path / "in" / SECRET, tmp_path / "out" / SECRET)], NOW)
-        state = State(tmp_path / "state", [Folder(tmp_path / "in", tmp_path / "out", Mode("auto", ()))], systemd)
+        state = State(
+            tmp_path / "state", lambda: [Folder(tmp_path / "in", tmp_path / "out", Mode("auto", ()))], systemd
+        )
         with served(str(tmp_path / "run/metrics.sock"), meters, state, systemd):
             yield str(tmp_path / "run/metrics.sock")
 
@@ -142,8 +144,8 @@ def test_a_port_of_this_machine_works_too_and_is_told_when_it_is_taken(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         with pytest.raises(CannotWrite, match=r"service\.metrics: .*in use"):
-            served(f"127.0.0.1:{port}", meters, State(tmp_path, [], systemd), systemd).__enter__()
-    with served(f"127.0.0.1:{port}", Meters(), State(tmp_path, [], systemd), systemd):
+            served(f"127.0.0.1:{port}", meters, State(tmp_path, tuple, systemd), systemd).__enter__()
+    with served(f"127.0.0.1:{port}", Meters(), State(tmp_path, tuple, systemd), systemd):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b"ok\n"
@@ -155,14 +157,14 @@ def test_a_socket_left_by_a_killed_service_is_no_hindrance(tmp_path: Path, syste
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(path))
     left.close()
-    with served(str(path), Meters(), State(tmp_path, [], systemd), systemd):
+    with served(str(path), Meters(), State(tmp_path, tuple, systemd), systemd):
         assert asked(str(path), "/healthz")[0] == 200
         assert oct(path.stat().st_mode & 0o777) == "0o660"
     assert not path.exists()
 
 
 def test_none_serves_nobody(tmp_path: Path, systemd: Systemd) -> None:
-    with served("none", Meters(), State(tmp_path, [], systemd), systemd):
+    with served("none", Meters(), State(tmp_path, tuple, systemd), systemd):
         assert list(tmp_path.iterdir()) == []
 
 

@@ -18,16 +18,9 @@ from darkroomd import original, picture, save
 from darkroomd.errors import Incomplete, Rejected, Retryable
 from darkroomd.job import Limits, Output, Picture
 from tests import pictures
+from tests.pictures import opened
 
-DEFAULT, AS_IT_IS = Limits(), Output()
-
-
-def opened(path: Path, limits: Limits = DEFAULT) -> Picture:
-    descriptor = original.opened(path)
-    try:
-        return picture.decoded(descriptor, limits)
-    finally:
-        os.close(descriptor)
+AS_IT_IS = Output()
 
 
 def saved(photo: Picture, path: Path, output: Output = AS_IT_IS, event: str | None = "mode general") -> Path:

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd import exif, iptc, original, picture, xmp
-from darkroomd.job import Limits, Output, Picture, Tags
+from darkroomd import exif, iptc, xmp
+from darkroomd.job import Output, Picture, Tags
 from darkroomd.save import encode, losses
 from tests import pictures
+from tests.pictures import opened
 
 DOCS = Path(__file__).parent.parent / "docs/formats.md"
 BEGIN, END = "<!-- tests/test_tags.py writes from here -->\n", "<!-- to here -->\n"
@@ -70,14 +71,6 @@ def tagged(path: Path, form: str) -> Path:
     words = [f"-{name}={value}" for name, value in said.items()]
     subprocess.run(["exiftool", "-q", "-overwrite_original", *words, str(path)], check=True, capture_output=True)
     return path
-
-
-def opened(path: Path) -> Picture:
-    descriptor = original.opened(path)
-    try:
-        return picture.decoded(descriptor, Limits())
-    finally:
-        os.close(descriptor)
 
 
 def saved(photo: Picture, path: Path, form: str, metadata: Any = "keep") -> Path:

@@ -124,13 +124,24 @@ def _service(config_path: Path | None, verbose: bool, quiet: bool, measured: boo
         from darkroomd import metrics
 
         meters = metrics.Meters()
-    folders = [one for folder in loaded.folders for one in (folder.watch, folder.output)]
-    log.set_up(
-        "debug" if verbose else "error" if quiet else "warning" if sys.stderr.isatty() else "info",
-        private=folders if settings.privacy and not verbose else None,
-        observe=meters.event if meters else None,
-    )
-    silent = quiet or settings.privacy or "JOURNAL_STREAM" in os.environ  # the journal has the event with its facts
+    holding, silent = loaded, True
+
+    def hold(config: Any) -> None:
+        """What the log may say is the config's word, also when it is another one after a reload."""
+        nonlocal holding, silent
+        holding, private = config, config.service.privacy
+        folders = [one for folder in config.folders for one in (folder.watch, folder.output)]
+        log.set_up(
+            "debug" if verbose else "error" if quiet else "warning" if sys.stderr.isatty() else "info",
+            private=folders if private and not verbose else None,
+            observe=meters.event if meters else None,
+        )
+        silent = quiet or private or "JOURNAL_STREAM" in os.environ  # the journal has the event with its facts
+
+    def reload() -> tuple[Any, Any]:
+        again, digests = _reloaded(path)
+        hold(again)
+        return again, digests
 
     def on_verdict(verdict: Any) -> None:
         if meters:
@@ -138,15 +149,19 @@ def _service(config_path: Path | None, verbose: bool, quiet: bool, measured: boo
         if not silent:
             _say_verdict(verdict)
 
+    hold(loaded)
     with Ledger.open(state, owner=True, now=time.time()) as ledger:
         workers = Workers(1, WORK, ready=READY, idle_seconds=settings.idle_minutes * 60, walls=walls)
         try:
-            service = Service(loaded, ledger, workers, digests, reload=lambda: _reloaded(path), on_verdict=on_verdict)
+            service = Service(loaded, ledger, workers, digests, reload=reload, on_verdict=on_verdict)
             with (
                 nullcontext()
                 if meters is None
                 else metrics.served(
-                    settings.metrics, meters, metrics.State(state, loaded.folders, service.systemd), service.systemd
+                    settings.metrics,
+                    meters,
+                    metrics.State(state, lambda: holding.folders, service.systemd),
+                    service.systemd,
                 )
             ):
                 yield service

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
@@ -12,6 +12,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 Level = Literal["debug", "info", "warning", "error"]
+# how a sentence goes on behind a path
+BEHIND_A_PATH = r"$|: | (?:is|was|has|cannot|reports|changed) "
 LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -90,18 +92,35 @@ def _observed(observe: Callable[[str], None], least: int) -> Processor:
 
 
 def _without_names(folders: Collection[Path]) -> Processor:
-    """Photos go by the number of their job: their paths are left out, also where they stand inside a sentence."""
-    paths = "|".join(re.escape(str(folder)) for folder in sorted(folders, key=lambda path: -len(str(path)))) or "(?!)"
-    named = re.compile(rf"(?:{paths})(?:/[^:;,'\"\n]*)?")
+    """Photos go by the number of their job: their paths are left out, also where they stand inside a sentence.
+
+    The sentence goes on behind the photo's own path. Where that of another photo ends nobody can say, because a name
+    may hold anything: there the sentence ends. What is said without a photo tells of folders alone.
+    """
+    longest_first = sorted(folders, key=lambda path: -len(str(path)))
+    roots = "|".join(re.escape(str(folder)) for folder in longest_first) or "(?!)"
+    to_a_folder = re.compile(rf"(?:{roots})(?:/[^:;,'\"\n]*)?")
+    to_the_end = re.compile(rf"(?:{roots})(?:/.*)?", re.DOTALL)
 
     def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        def without(text: str) -> str:
+            return to_the_end.sub("…", own.sub("…", text)) if own else to_a_folder.sub("…", text)
+
+        own = _of_photo(Path(event["source"]), roots, longest_first) if "source" in event else None
         return {
-            key: named.sub("…", str(value)) if isinstance(value, str | os.PathLike) else value
+            key: without(str(value)) if isinstance(value, str | os.PathLike) else value
             for key, value in event.items()
             if key not in ("source", "output", "target", "exc_info")
         }
 
     return processor
+
+
+def _of_photo(source: Path, roots: str, longest_first: Sequence[Path]) -> re.Pattern[str]:
+    """The paths of a photo, of its result and of their folders, where a sentence ends or goes on behind them."""
+    root = next((root for root in longest_first if source.is_relative_to(root)), source.parent)
+    below = "".join(f"/{re.escape(part)}" for part in source.parent.relative_to(root).parts)
+    return re.compile(rf"(?:{roots})(?:{below})?(?:/[^/]*{re.escape(source.stem)}[^/]*?)?(?={BEHIND_A_PATH})")
 
 
 def one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

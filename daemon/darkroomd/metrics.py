@@ -99,9 +99,9 @@ def cause_of(reason: str) -> str:
 
 
 class State:
-    """How things stand at the moment of asking: a collector for prometheus_client."""
+    """How things stand at the moment of asking: a collector for prometheus_client. folders: those of today's config."""
 
-    def __init__(self, state_folder: Path, folders: Sequence[Folder], systemd: Systemd) -> None:
+    def __init__(self, state_folder: Path, folders: Callable[[], Sequence[Folder]], systemd: Systemd) -> None:
         self._state, self._folders, self._systemd = state_folder, folders, systemd
 
     def collect(self) -> Iterator[Metric]:
@@ -118,7 +118,7 @@ class State:
         yield memory
         yield GaugeMetricFamily("darkroomd_worker_processes", "Worker processes, busy or idle", value=len(workers))
         free = GaugeMetricFamily("darkroomd_free_bytes", "Room on the disk of a folder", labels=["folder"])
-        for path in dict.fromkeys([*(folder.output for folder in self._folders), self._state]):
+        for path in dict.fromkeys([*(folder.output for folder in self._folders()), self._state]):
             with suppress(OSError):
                 room = shutil.disk_usage(path)
                 if room.total:  # some shares report no blocks at all

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 
 import pytest
 
@@ -157,6 +158,30 @@ def test_a_faulty_config_at_a_reload_changes_nothing_and_a_good_one_is_used(home
     until((home.folder / "elsewhere/dog.png").exists, "the photo comes out elsewhere")
     assert list(home.results()) == ["cat.png"]
     assert service.poll() is None
+
+
+def test_the_log_and_the_figures_are_as_the_new_config_wants_them_from_the_reload_on(home: Home) -> None:
+    figures = "service: {settle_seconds: 0.1, metrics: ~/m.sock"
+    home.config.write_text(home.config.read_text().replace("service: {settle_seconds: 0.1", figures))
+    service = home.start()
+    home.photo("open.png", noisy(1))
+    home.until_done("open.png")
+    assert "open.png" in home.log_file().read_text()
+
+    home.config.write_text(
+        f"folders: [{{watch: inbox, output: elsewhere, mode: general}}]\n{figures}, privacy: true}}\n"
+    )
+    os.kill(service.pid, signal.SIGHUP)
+    until(lambda: home.is_logged("config.reloaded"), "the new config is used")
+    told_before = home.log_file().stat().st_size
+    home.photo("secret.png", noisy(2))
+    until(lambda: "photo.done" in home.log_file().read_text()[told_before:], "the photo comes out")
+    assert "secret" not in home.log_file().read_text()[told_before:]
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(os.fspath(home.folder / "m.sock"))
+        asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answer = asking.makefile().read()
+    assert f'darkroomd_free_bytes{{folder="{home.folder}/elsewhere"}}' in answer
 
 
 @pytest.mark.parametrize("redo", ["ask", "on-change"])

@@ -7,7 +7,6 @@ here, with the reason.
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ import pyvips
 
 import darkroomd.pipeline
 from tests.torture.campaign import Campaign, Tally
-from tests.torture.disk import NotHere, room_of_ones_own
+from tests.torture.disk import NotHere, leave, room_of_ones_own
 from tests.torture.harm import can_trace
 from tests.torture.house import PIPELINES, STORIES
 from tests.torture.processes import Processes
@@ -152,7 +151,7 @@ def main(names: tuple[str, ...], short: bool, seed: int, trials: int | None, lan
         click.echo(f"skipped: {reason}")
         sys.exit(SKIPPED)
     finally:
-        shutil.rmtree(room, ignore_errors=True)  # what is in it; the folder itself is a mount, which ends with us
+        leave(room)
     sys.exit(0 if good else 1)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000
+_MNT_DETACH = 2
 _MS_REC, _MS_PRIVATE, _MS_REMOUNT, _MS_RDONLY = 0x4000, 1 << 18, 32, 1
 _SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), the same for ext4 and XFS
 _WITHOUT_FLUSHING_THE_LOG = 2
@@ -35,6 +36,12 @@ def room_of_ones_own() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="darkroomd-torture-"))
     _mount("tmpfs", str(folder), "tmpfs", 0)
     return folder
+
+
+def leave(room: Path) -> None:
+    """Nothing stays of it, not even the folder that it was mounted over."""
+    _libc.umount2(str(room).encode(), _MNT_DETACH)
+    room.rmdir()
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """A short run of `make torture`, in a process of its own: nothing that goes wrong in there comes back into here."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,13 @@ SKIPPED = 77
 
 
 @pytest.mark.parametrize("name", ["kills", "daemon", "cuts", "errors"])
-def test_whatever_happens_no_photo_is_lost_half_written_or_done_twice(name: str) -> None:
+def test_whatever_happens_no_photo_is_lost_half_written_or_done_twice(name: str, tmp_path: Path) -> None:
     """And what is left out on purpose, a sync of the file or of its folder, is missed."""
+    environ = os.environ | {"TMPDIR": str(tmp_path)}
     words = [sys.executable, "-m", "tests.torture", name, "--short"]
-    done = subprocess.run(words, cwd=TREE.parent, capture_output=True, text=True, check=False, timeout=1500)
+    done = subprocess.run(
+        words, cwd=TREE.parent, env=environ, capture_output=True, text=True, check=False, timeout=1500
+    )
     if done.returncode == SKIPPED:
         pytest.skip(done.stdout.strip().splitlines()[-1])
     parts = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -28,6 +32,7 @@ def test_whatever_happens_no_photo_is_lost_half_written_or_done_twice(name: str)
     for part in parts:
         assert part["trials"] > 0, part
         assert bool(part["wrong"]) == ("not synced" in part["part"]), part
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_half_of_a_picture_is_known_for_one() -> None:

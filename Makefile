@@ -59,7 +59,7 @@ quality: $(VENV)/.ready-quality readers
 # how well look sees, what auto makes of clean and half-damaged photographs, how often checks trip, how true explain is
 auto: $(VENV)/.ready-quality
 	$(BIN)/darkroomd models fetch
-	for one in look content auto guards forecast; do $(BIN)/python -m benchmarks.$$one || exit 1; done
+	for one in look resolution content auto choices guards forecast; do $(BIN)/python -m benchmarks.$$one || exit 1; done
 
 sheets: $(VENV)/.ready-quality readers
 	$(BIN)/python -m benchmarks.sheets

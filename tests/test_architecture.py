@@ -63,8 +63,9 @@ MAY_IMPORT = {
     "exif": "",
     "iptc": "",
     "xmp": "",
-    "look": "_core content device faces job lines scratch tiles",
+    "look": "_core content device faces job lines resolution scratch tiles",
     "content": "job scratch",
+    "resolution": "scratch",
     "enhance": "_core device errors grain job models need pace regions scratch tone",
     "pace": "device errors models places",
     "tiles": "scratch",
@@ -104,8 +105,8 @@ KNOWN_IN = {
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
     "numpy": (
-        "colour content device enhance faces grain guard half heic jxl lines look need pace picture raw regions save "
-        "scratch tiles tone transparent"
+        "colour content device enhance faces grain guard half heic jxl lines look need pace picture raw regions "
+        "resolution save scratch tiles tone transparent"
     ),
     "watchdog": "watch",
     "sqlite3": "ledger_file record",

@@ -9,6 +9,7 @@ import pyvips
 from darkroomd import look
 from darkroomd.job import Box, Face, Findings, Picture, Tags
 from darkroomd.look import findings
+from darkroomd.resolution import enlarged, trace
 from tests import networks, pictures
 
 
@@ -80,6 +81,35 @@ def test_a_picture_of_which_blur_left_nothing_but_the_sensors_faint_noise_is_not
         assert found.blur_sigma > 5
         assert any(limit.startswith("strong blur") for limit in found.limits)
     assert seen(pictures.with_noise(coffee(), 2)).limits == seen(coffee()).limits
+
+
+@pytest.mark.parametrize("quality", [100, 85])
+@pytest.mark.parametrize("kernel", ["cubic", "lanczos3", "linear"])
+def test_a_picture_that_was_enlarged_is_told_with_the_size_that_it_had(kernel: str, quality: int) -> None:
+    small = pictures.image_of(coffee())
+    large = small.resize(2, kernel=kernel).cast("uchar").numpy()
+    saved = pyvips.Image.new_from_buffer(pictures.jpeg_bytes(large, quality), "").numpy()
+    (said,) = (limit for limit in seen(saved).limits if limit.startswith("enlarged from about"))
+    width, height = (int(side) for side in said.split()[3].split("×"))
+    assert 400 <= width <= 600
+    assert height == pytest.approx(width * 2 / 3, abs=2)
+
+
+@pytest.mark.parametrize("name", ["coffee.png", "astronaut.png", "chelsea.png", "motorcycle_left.png"])
+def test_a_picture_as_it_was_taken_is_not_called_enlarged(name: str) -> None:
+    taken = pictures.image_of(pictures.read(pictures.free_picture(name)))
+    saved = pyvips.Image.new_from_buffer(taken.jpegsave_buffer(Q=60), "")
+    for image in (taken, saved, taken.gaussblur(1.0), taken.resize(0.7), taken.crop(3, 5, 260, 250)):
+        assert not enlarged(np.ascontiguousarray(image.cast("uchar").numpy()))
+
+
+def test_pixels_halfway_between_their_neighbours_leave_a_trace_and_others_none() -> None:
+    taken = np.random.default_rng(0).integers(-9, 10, (200, 200)).cumsum(axis=1).astype(np.float32)
+    between = (taken[:, 1:] + taken[:, :-1]) / 2
+    enlarged_twice = np.stack([taken[:, :-1], between], axis=2).reshape(200, -1)
+    assert trace(enlarged_twice) > 2
+    assert trace(taken) < 1
+    assert trace(np.zeros((200, 200), np.float32)) == 0
 
 
 def test_noise_alone_is_said_to_show_nothing_and_a_photograph_in_as_much_noise_is_not() -> None:

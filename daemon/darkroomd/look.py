@@ -19,6 +19,7 @@ from darkroomd.device import Detector, detector, looker
 from darkroomd.faces import faces
 from darkroomd.job import MAP_CELL, Box, Engine, Face, Findings, Maps, Picture, Region
 from darkroomd.lines import lines
+from darkroomd.resolution import enlarged
 from darkroomd.scratch import bands, sampled
 from darkroomd.tiles import Seen
 from darkroomd.tiles import seen as seen_by_network
@@ -59,6 +60,7 @@ SLOPE_PER_NOISE = 0.89  # mean slope of even noise with sigma 1
 EDGE_PER_NOISE = 5.0
 # how many times a picture was enlarged for each pixel of its blur (nine portraits, enlarged 1.5 to 6 times)
 ENLARGED_PER_BLUR = 2.5
+LEAST_ENLARGED = 2.0  # the least that leaves a trace which can be told
 # where there is so much noise, and the picture beneath is less than this share of it, nobody can tell what it shows
 STRONG_NOISE_SIGMA, LEAST_SIGNAL = 20.0, 0.4
 
@@ -92,7 +94,9 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
         blockiness=_blockiness(measured),
         jpeg_quality=picture.jpeg_quality,
         clipped_percent=bright + dark,
-        limits=_limits(lost, dark, blur_sigma, motion or 0.0, picture) + _limits_of_tone(scene.luma, noise),
+        limits=_limits(lost, dark, blur_sigma, motion or 0.0, picture)
+        + _limits_of_size(picture, blur_sigma)
+        + _limits_of_tone(scene.luma, noise),
         faces=found_faces,
         text=found_text,
         visible_quality=_visible_quality(picture, told),
@@ -255,6 +259,19 @@ def _limits(
             f"(there is no more to see than in a picture of about {width}×{height} pixels)"
         )
     return tuple(said)
+
+
+def _limits_of_size(picture: Picture, blur_sigma: float | None) -> tuple[str, ...]:
+    """What strong blur hides is said already, with a size."""
+    blur = blur_sigma or 0.0
+    if blur >= BLUR_BEYOND_REPAIR_SIGMA or not enlarged(picture.pixels):
+        return ()
+    times = max(LEAST_ENLARGED, ENLARGED_PER_BLUR * blur)
+    width, height = (round(side / times) for side in (picture.width, picture.height))
+    return (
+        f"enlarged from about {width}×{height} pixels: there is no more to see than in the small picture, of which "
+        "mode upscale makes more",
+    )
 
 
 def _limits_of_tone(luma: npt.NDArray[np.float32], strong_noise: float) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ COMPRESSION ?= zstd
 deb: man
 	rm -rf $(DEB) && mkdir -p $(DEB)/darkroomd
 	$(if $(WHEEL),install -D -t $(DEB)/wheel $(WHEEL),$(BIN)/maturin build --release --quiet --out $(DEB)/wheel)
-	cp -rL packaging/debian systemd config dist/man dist/completions $(DEB)/darkroomd/
+	cp -rL packaging/debian systemd config dist/man dist/completions docs CHANGELOG.md $(DEB)/darkroomd/
 	$(BIN)/python packaging/collect.py $(DEB)/wheel/*.whl $(DEB)/darkroomd/packages > $(DEB)/python
 	$(BIN)/python -c 'from darkroomd import install; print(install.starting_config(*map(str, (install.WATCH, install.OUTPUT))), end="")' \
 	  | sed 's#^\(. yaml-language-server: .schema=\).*#\1/usr/lib/darkroomd/packages/darkroomd/shipped/config/schema.json#' \

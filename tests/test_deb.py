@@ -75,6 +75,8 @@ def test_the_command_its_pages_and_its_completion_are_there(machine: Container) 
         assert machine.run("test", "-s", f"/usr/share/man/man1/{page}").returncode == 0
     for script in ("bash-completion/completions/darkroomd", "zsh/vendor-completions/_darkroomd"):
         assert machine.run("test", "-s", f"/usr/share/{script}").returncode == 0
+    for page in ("operations.md.gz", "changelog.gz"):
+        assert machine.run("test", "-s", f"/usr/share/doc/darkroomd/{page}").returncode == 0
     unit = machine.run("cat", UNIT).stdout
     assert re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE) == [
         "/usr/bin/darkroomd run --config /etc/darkroomd/config.yaml"

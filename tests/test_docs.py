@@ -1,8 +1,11 @@
 """What the docs say is what the code does: configs load, commands parse, and nothing is left out or made up."""
 
 import ast
+import os
 import re
 import shlex
+import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
@@ -22,6 +25,8 @@ from darkroomd.models import Card
 from darkroomd.record import Entry, Ledger, State
 from darkroomd.shape import File
 from darkroomd.status import status_of
+from tests import pictures
+from tests.command import typed
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "daemon/darkroomd"
@@ -173,6 +178,54 @@ def test_a_wrong_command_in_the_docs_would_be_seen(files_need_not_exist: None, t
         with pytest.raises(click.UsageError):
             parse(wrong)
     parse(lines[3])
+
+
+# What changes the machine or asks the network, and where it is carried out so that it harms nobody.
+BOOTED = "tests/test_booted.py"
+ELSEWHERE = {
+    "install-service --start": (BOOTED, '"install-service", "--system"'),
+    "install-service --system --start": (BOOTED, '"install-service", "--system"'),
+    "install-service --system --watch /srv/photos/inbox --output /srv/photos/enhanced": (
+        BOOTED,
+        '"install-service", "--system"',
+    ),
+    "uninstall-service --system": (BOOTED, '"uninstall-service", "--system"'),
+    "models fetch": ("tests/test_fetch.py", '"models", "fetch"'),
+}
+TOLD_BY_THE_MACHINE = ("check", "doctor")  # 1 where its disk is nearly full, or a detector was not fetched
+
+
+@pytest.fixture
+def furnished(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with every photo and config that the docs name, in which nothing asks the machine's own systemd."""
+    for name in ("holiday.jpg", "beach.jpg", "holidays/a.jpg", "Pictures/Inbox/holidays/b.jpg"):
+        pictures.write_jpeg(at_home / name, pictures.with_noise(pictures.scene(48, 40), 12))
+    pictures.write_png(at_home / "small.png", pictures.scene(24, 20))
+    pictures.image_of(pictures.scene(48, 40)).tiffsave(str(at_home / "panorama.tif"))
+    for copy in ("config.yaml", "config/minimal.yaml", "config/darkroomd/config.yaml"):
+        (at_home / copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "config/minimal.yaml", at_home / copy)
+    (at_home / "examples").mkdir()
+    shutil.copy(ROOT / "examples/config.yaml", at_home / "examples")
+    (at_home / "bin").mkdir()
+    (at_home / "bin/systemctl").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{at_home}/bin:{os.environ['PATH']}")
+    return at_home
+
+
+@pytest.mark.parametrize("line", sorted({shlex.join(words) for page in PAGES for words in command_lines(page)}))
+def test_every_command_in_the_docs_does_what_it_is_shown_for(
+    line: str, furnished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if line in ELSEWHERE:
+        file, call = ELSEWHERE[line]
+        assert call in (ROOT / file).read_text()
+        return
+    if line.startswith("run "):  # until its first photo is done
+        monkeypatch.setattr(cli, "_say_verdict", lambda _verdict: os.kill(os.getpid(), signal.SIGTERM))
+    words = [word.replace("~", str(furnished), 1) if word.startswith("~") else word for word in shlex.split(line)]
+    answer = typed(*words)
+    assert answer.exit_code in ((0, 1) if words[0] in TOLD_BY_THE_MACHINE else (0,)), answer.output
 
 
 def command_tree(group: click.Group = cli.main, path: str = "darkroomd") -> Iterator[tuple[str, click.Command]]:

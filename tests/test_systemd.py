@@ -1,5 +1,6 @@
 """The unit files: systemd understands them, the real command line takes their commands, and the sandbox is closed."""
 
+import json
 import os
 import re
 import shlex
@@ -156,6 +157,25 @@ def test_the_exposure_is_low_with_a_graphics_card_too(card: str, tmp_path: Path)
     if "unrecognized option" in told.stderr:
         pytest.skip("this systemd-analyze cannot judge a unit that is not installed (250 and later can)")
     assert told.returncode == 0, told.stdout[-300:]
+
+
+def test_what_the_walls_leave_open_is_in_the_docs_with_the_reason_and_nothing_else(tmp_path: Path) -> None:
+    version = tool("systemctl", "--version").stdout.split()[1]
+    if version != "252":
+        pytest.skip(f"systemd {version} asks other things than 252, which the docs go by")
+    text = (ROOT / "docs/operations.md").read_text().partition("| left open | why |")[2].partition("\n\n")[0]
+    told = dict(re.findall(r"^\| `(.*?)` \| (.*) \|$", text, re.MULTILINE))
+    cards = [
+        (ROOT / f"systemd/gpu/{card}.conf").read_text().partition("[Service]\n")[2] for card in ("nvidia", "render")
+    ]
+    found = []
+    for lines in ("", *cards):
+        copy = with_a_program(SYSTEM, tmp_path)
+        copy.write_text(copy.read_text().replace("\n[Install]", f"\n{lines}\n[Install]"))
+        said = tool("systemd-analyze", "security", "--offline=true", "--no-pager", "--json=short", copy).stdout
+        found.append({one["name"] for one in json.loads(said) if one["set"] is False})
+    assert set(told) == found[0] | found[1] | found[2]
+    assert {name for name, why in told.items() if why.startswith("only with")} == set(told) - found[0]
 
 
 def test_the_config_that_the_docs_give_the_service_fits_the_unit(tmp_path: Path) -> None:

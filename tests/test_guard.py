@@ -166,6 +166,17 @@ def test_letters_that_lose_a_stroke_are_caught() -> None:
     assert "text" not in tripped(image.gaussblur(0.8).numpy(), page, text=(everywhere,))
 
 
+def test_letters_that_were_shaken_may_become_legible_again_and_sharp_ones_get_no_halos() -> None:
+    page = pictures.read(pictures.free_picture("page.png")).repeat(3, axis=2).astype(np.float64)
+    page = np.clip(page + np.random.default_rng(0).normal(0, 3, page.shape), 0, 255)  # paper, not a drawing
+    lines = tuple((0.0, float(top), float(page.shape[1]), 24.0) for top in range(0, page.shape[0] - 24, 24))
+    moved = [np.roll(page, n, axis=1)[:, 16:-16] for n in range(-3, 4)]
+    shaken, legible = (np.rint(np.mean(part, axis=0)).astype(np.uint8) for part in (moved, moved[3:5]))
+    assert "halo" in tripped(shaken, legible)
+    assert tripped(shaken, legible, text=lines) == set()
+    assert "halo" in tripped(page.astype(np.uint8), sharpened(page.astype(np.uint8), 4.0), text=lines)
+
+
 def test_a_result_of_another_size_cannot_be_weakened() -> None:
     scene = coffee()
     original, larger = (Picture(p, None, "png", Tags()) for p in (scene, scene.repeat(2, axis=0).repeat(2, axis=1)))

@@ -4,6 +4,7 @@ Every check looks at the result reduced to the original's size, in cells of 32 Ã
 on training photographs; benchmarks/guards.py says how often each trips on good results and on bad ones.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,6 +66,14 @@ TEXT_LIMIT = 0.10
 TEXT_PER_NOISE_LEVEL = 0.002
 TEXT_PER_BLUR = 0.04
 STROKES_HIDDEN_BLUR = 1.5  # pixels: from here on blur hides strokes that the truth has, and only lost ones count
+
+# letters tell their own softness, as the network that looks, which has learned photographs, reads 0.2 to 2 of pages
+# that moved by 8 pixels. What the truth scores against such pages: lines that movement had run together stand
+# up in straight rows, and their strokes are hidden by less than what hides those of a photograph
+LEAST_INK_LEVELS = 20
+SHARP_LETTERS_SIGMA, SOFTEST_LETTERS_SIGMA = 0.5, 2.0  # by this measure: no blur at all, and movement by 8 pixels
+SEAM_PER_SOFT_LETTERS_LEVELS = 3.0  # times sigma squared
+STROKES_HIDDEN_SOFT_LETTERS = 1.1
 
 SEAM_LENGTH = 128
 SEAM_LIMIT_LEVELS = 2.0
@@ -187,6 +196,8 @@ def _guards(
         limit = WHITE_LIMIT_LEVELS + NEUTRAL_PER_NOISE_LEVEL * noise_sigma + WHITE_PER_COARSENESS_LEVELS * coarseness
         check("white", float(lost.max()), limit, lost > limit)
     profiles = [_profiles(before.pixels), _profiles(pixels)]
+    letters = _softness_of_letters(profiles[0], text)
+    blur_sigma = max(blur_sigma, letters)
     hidden = max(1.5 * noise_sigma, STRUCTURE_PER_COARSENESS_LEVELS * coarseness)
     clear = noise_sigma < MOSAIC_NOISE_SIGMA and blur_sigma < MOSAIC_BLUR_SIGMA
     flat = _flattened(profiles[0][0], profiles[1][0], drift.shape, hidden, clear)
@@ -195,7 +206,8 @@ def _guards(
     limit = HALO_LIMIT + HALO_PER_BLUR * blur_sigma**2
     check("halo", float(np.quantile(overshoot, 0.95)), limit, overshoot > limit)
     seam = max(_seam(a, b, noise_sigma) for a, b in zip(*profiles, strict=True))
-    limit = SEAM_LIMIT_LEVELS + SEAM_PER_BLUR_LEVELS * blur_sigma**2 + SEAM_PER_COARSENESS_LEVELS * coarseness
+    soft = max(SEAM_PER_BLUR_LEVELS * blur_sigma**2, SEAM_PER_SOFT_LETTERS_LEVELS * letters**2)
+    limit = SEAM_LIMIT_LEVELS + soft + SEAM_PER_COARSENESS_LEVELS * coarseness
     check("seam", seam, limit)
     if faces:
         unlike = [1 - _likeness(before.pixels, pixels, face) for face in faces]
@@ -204,7 +216,8 @@ def _guards(
         check("face", max(unlike), limit, where)
     if text:
         where = _cells_of(list(text), drift.shape)
-        changed, strokes = _strokes(profiles[0], profiles[1], drift.shape, noise_sigma, blur_sigma)
+        clear_strokes = blur_sigma < STROKES_HIDDEN_BLUR and letters < STROKES_HIDDEN_SOFT_LETTERS
+        changed, strokes = _strokes(profiles[0], profiles[1], drift.shape, noise_sigma, clear_strokes)
         share = changed[where].sum() / max(1.0, strokes[where].sum())
         limit = TEXT_LIMIT + TEXT_PER_NOISE_LEVEL * noise_sigma + TEXT_PER_BLUR * blur_sigma
         check("text", float(share), limit, where)
@@ -333,9 +346,9 @@ def _strokes(
     after: tuple[npt.NDArray[np.int16], ...],
     shape: tuple[int, ...],
     noise_sigma: float,
-    blur_sigma: float,
+    clear: bool,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Per cell: pixels of strokes that have vanished or appeared, and pixels of strokes in the original."""
+    """Per cell: pixels of strokes that vanished or (of a clear original) appeared, and of the original's strokes."""
     reach, least = 2 * STROKE_REACH, 4 * max(STROKE_LEVELS, 3 * noise_sigma)
     changed, count = np.zeros(shape[:2]), np.zeros(shape[:2])
     for lying, (p, q) in enumerate(zip(before, after, strict=True)):
@@ -348,10 +361,35 @@ def _strokes(
             )
             stroke = was >= least
             lost = stroke & (now < STROKE_KEPT * was)
-            new = (now >= 2 * least) & (was < 0.1 * now) & (blur_sigma < STROKES_HIDDEN_BLUR)
+            new = (now >= 2 * least) & (was < 0.1 * now) & clear
             changed += _per_cell(lost | new, reach, shape, bool(lying))
             count += _per_cell(stroke, reach, shape, bool(lying))
     return changed, count
+
+
+def _softness_of_letters(before: tuple[npt.NDArray[np.int16], ...], text: tuple[Box, ...]) -> float:
+    """As the sigma of a Gaussian, pixels: of the median line, in the direction in which it is softer; 0 without lines.
+
+    A step of height h through a Gaussian is h / (sigma sqrt(2 pi)) steep. Every line of letters has steps in both
+    directions; movement takes only those across it.
+    """
+    softer = 0.0
+    for lying, profile in enumerate(before):
+        sigmas = []
+        for box in text:
+            left, top, width, height = (max(0, round(v)) for v in box)
+            if lying:
+                left, top, width, height = top, left, height, width
+            part = profile[top // ROW_STEP : max(top // ROW_STEP + 1, (top + height) // ROW_STEP), left : left + width]
+            if part.shape[1] < CELL // 4 or not part.shape[0]:
+                continue
+            dark, light = np.quantile(part, (0.02, 0.98))
+            if light - dark >= 4 * LEAST_INK_LEVELS:
+                slope = float(np.quantile(np.abs(np.diff(part, axis=1)), 0.98))
+                sigmas.append((light - dark) / (math.sqrt(2 * math.pi) * max(slope, 1.0)))
+        if sigmas:
+            softer = max(softer, float(np.median(sigmas)))
+    return math.sqrt(max(0.0, min(softer, SOFTEST_LETTERS_SIGMA) ** 2 - SHARP_LETTERS_SIGMA**2))
 
 
 def _flattened(

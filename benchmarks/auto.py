@@ -6,16 +6,18 @@ product's own pipeline. Rewrites its section of RESULTS.md.
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.bench import Floats, by_mode, codes
-from benchmarks.guards import blurred, photographs, with_noise
+from benchmarks.guards import blurred, image_of, photographs, saved, with_noise
 from benchmarks.measures import psnr
 from benchmarks.quality import DATA
 from benchmarks.results import machine, rewrite, table
 
+CLEAN = ("photo_gt", "cbsd68", "set14")
 CLOSE_DB = 45  # nearer than this nobody sees a difference
 
 
@@ -34,6 +36,12 @@ def grainy(photo: np.ndarray, sigma: float = 8.0) -> np.ndarray:
     return np.asarray(np.clip(np.rint(silver), 0, 255), np.uint8)
 
 
+def as_saved(folder: Path, count: int) -> Iterator[np.ndarray]:
+    for photo in photographs(folder, count):
+        half = image_of(photo).shrink(2, 2).numpy()
+        yield saved(with_noise(half, 1.0), 92)
+
+
 def rough(picture: Floats) -> float:
     """Mean slope from pixel to pixel, 8-bit levels."""
     return 255 * float(np.abs(np.diff(picture, axis=1)).mean())
@@ -47,18 +55,18 @@ def main() -> None:
     parser.add_argument("--damaged", type=int, default=3, help="photographs of each set that are damaged")
     given = parser.parse_args()
     folders = [given.data / name for name in given.sets.split(",")]
-    alone, close, count = 0, 0, 0
-    for folder in folders:
-        for photo in photographs(folder, given.count):
-            result, verdict = by_mode("auto", floats(photo))
-            alone += verdict.status == "unchanged"
-            close += psnr(result, floats(photo)) >= CLOSE_DB
-            count += 1
-    rows = [
-        ["clean: left alone", f"{100 * alone / count:.0f} %", ""],
-        [f"clean: left alone, or within {CLOSE_DB} dB", f"{100 * close / count:.0f} %", "95 %"],
-    ]
-    print(rows, flush=True)
+    rows = []
+    originals = {name: photographs(given.data / name, given.count) for name in CLEAN}
+    for name, photos in (*originals.items(), ("as cameras save them", as_saved(given.data / CLEAN[0], given.count))):
+        results = [(floats(photo), *by_mode("auto", floats(photo))) for photo in photos]
+        alone = np.mean([verdict.status == "unchanged" for _, _, verdict in results])
+        close = np.mean([psnr(result, truth) >= CLOSE_DB for truth, result, _ in results])
+        rows.append([f"clean, {name} ({len(results)}): left alone", f"{100 * alone:.0f} %", ""])
+        rows.append([f"clean, {name}: left alone, or within {CLOSE_DB} dB", f"{100 * close:.0f} %", "95 %"])
+        print(rows[-2:], flush=True)
+        for truth, result, verdict in results:
+            if psnr(result, truth) < CLOSE_DB:
+                print(f"{psnr(result, truth):.1f} dB", [step.reason for step in verdict.steps], flush=True)
     gain, kept, film, soft, edges = [], [], [], [], []
     seconds = {"auto": 0.0, "general": 0.0}
     for photo in (p for folder in folders for p in photographs(folder, given.damaged)):
@@ -96,7 +104,10 @@ def main() -> None:
         ],
     ]
     text = (
-        f"{machine()}. {count} clean photographs, {len(gain)} damaged ones, as PNG files through the product. "
+        f"{machine()}. Clean photographs, and {len(gain)} damaged ones, as PNG files through the product. Of set14's "
+        "originals baboon, face, lenna and pepper are scans with noise of sigma 3 to 10, which is taken out, and "
+        "coastguard is a frame of a compressed film. As cameras save them: photographs reduced to half, with noise of "
+        "sigma 1, saved as JPEG 92. "
         "Roughness and steepness: mean slope from pixel to pixel. The seconds are of both modes in turns, with "
         "looking, checking and writing.\n\n"
     )

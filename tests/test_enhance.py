@@ -325,9 +325,17 @@ def test_mode_auto_runs_the_network_only_for_a_reason(facts: dict[str, Any], rea
 
 
 def test_skin_and_film_grain_are_not_smoothed_to_take_light_compression_out() -> None:
-    facts: list[dict[str, Any]] = [{"jpeg_quality": 40}, {"jpeg_quality": 70}, {"jpeg_quality": 40, "grain": 0.8}]
+    facts: list[dict[str, Any]] = [{"jpeg_quality": 20}, {"jpeg_quality": 75}, {"jpeg_quality": 40, "grain": 0.8}]
     strengths = [step.strength for one in facts for step in enhance.steps_for(found(**one), AUTO, SIZE)]
-    assert strengths == [1, 0.6, 0.4]
+    assert strengths == [0.8, 0.6, 0.4]
+
+
+def test_light_noise_is_taken_out_less_than_fully_and_strong_movement_is_not_sharpened() -> None:
+    facts: list[dict[str, Any]] = [{"noise_sigma": 4.0}, {"noise_sigma": 9.0}, {"blur_sigma": 2.4}]
+    strengths = [step.strength for one in facts for step in enhance.steps_for(found(**one), AUTO, SIZE)]
+    assert strengths == [0.8, 1, 0.8]
+    assert enhance.steps_for(found(blur_sigma=2.4, motion=0.9), AUTO, SIZE) == ()
+    assert len(enhance.steps_for(found(blur_sigma=1.4, motion=0.9), AUTO, SIZE)) == 1
 
 
 def test_mode_auto_takes_noise_away_before_it_sharpens() -> None:

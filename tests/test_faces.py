@@ -1,15 +1,18 @@
 """Faces and lines of text are found where they are, at any size, and not where there are none."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from darkroomd import _core, device, faces, lines
+from darkroomd import _core, device, enhance, faces, lines, pipeline
+from darkroomd.config import builtin_modes
 from darkroomd.job import Engine, Face
 from darkroomd.models import detectors, is_whole
 from tests import pictures
+from tests.conftest import make_job
 
 fetched = pytest.mark.skipif(
     not all(is_whole(card) for card in detectors().values()),
@@ -50,6 +53,30 @@ def test_grey_and_sixteen_bit_pictures_have_faces_too() -> None:
     astronaut = free("astronaut.png")
     assert len(found(np.ascontiguousarray(astronaut[..., :1]))) == 1
     assert len(found(astronaut.astype(np.uint16) * 257)) == 1
+
+
+@fetched
+def test_a_network_that_paints_a_face_where_none_was_is_held_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = pictures.with_noise(np.full((400, 400, 3), 110, np.uint8), 12)
+    person = _core.resize(np.ascontiguousarray(free("astronaut.png")[40:200, 160:300]), 105, 120).astype(int)
+
+    def painting(*given: Any) -> Any:
+        result = enhance.enhanced(*given)
+        result.pixels[100:220, 120:225] = np.clip(110 + 0.3 * (person - person.mean()), 0, 255)
+        return result
+
+    monkeypatch.setattr(pipeline, "enhanced", painting)
+    photo, auto = pictures.write_png(tmp_path / "wall.png", wall), builtin_modes()["auto"]
+    (tmp_path / "out").mkdir()
+    answer = pipeline.run(make_job(photo, tmp_path / "out/wall.png", auto))
+    assert answer.temporary is not None
+    assert answer.verdict.reason is not None
+    assert "invented" in answer.verdict.reason
+    after = pictures.read(answer.temporary)
+    assert not found(np.ascontiguousarray(after))
+    assert (after[100:220, 120:225] == wall[100:220, 120:225]).mean() > 0.9
 
 
 @fetched

@@ -157,6 +157,38 @@ def test_a_face_that_is_another_or_elsewhere_is_caught() -> None:
     assert "face" not in tripped(portrait, mirrored)
 
 
+def test_a_face_where_none_was_is_caught_and_one_that_noise_had_hidden_is_not() -> None:
+    portrait, (left, top, width, height) = face()
+    person = portrait[int(top) : int(top + height), int(left) : int(left + width)].astype(int)
+    wall = pictures.with_noise(np.full((300, 300, 3), 110, np.uint8), 20)
+    here, where = (slice(80, 80 + person.shape[0]), slice(90, 90 + person.shape[1])), (90.0, 80.0, width, height)
+    invented = wall.copy()
+    invented[here] = np.clip(110 + 0.2 * (person - person.mean()), 0, 255)  # so faint that no area is off by much
+    hidden = pictures.with_noise(invented, 40)
+
+    def said(before: np.ndarray) -> dict[str, bool]:
+        a, b = (Picture(np.ascontiguousarray(pixels), None, "png", Tags()) for pixels in (before, invented))
+        return {check.name: check.passed for check in guards(a, b, 40.0, appeared=(where,)).results}
+
+    assert said(wall)["area"]
+    assert not said(wall)["invented"]
+    assert said(hidden)["invented"]
+
+
+def test_only_the_border_of_a_tile_goes_back_to_the_original() -> None:
+    y = np.linspace(60, 200, 400)[:, None, None] + np.random.default_rng(0).normal(0, 1, (400, 400, 1))
+    sky = np.rint(np.broadcast_to(y, (400, 400, 3))).astype(np.uint8)
+    brighter = sky.copy()
+    brighter[203:] += 4
+    before, after = (Picture(pixels, None, "png", Tags()) for pixels in (sky, brighter))
+    checked = answer(sky, brighter)
+    assert np.flatnonzero(checked.spoiled.any(axis=1)).tolist() == [6]
+    less = weakened(before, after, checked, 0.0)
+    assert less is not None
+    assert answer(sky, less.pixels).passed
+    assert (less.pixels[300:] == brighter[300:]).all()
+
+
 def test_letters_that_lose_a_stroke_are_caught() -> None:
     page = pictures.read(pictures.free_picture("page.png")).repeat(3, axis=2)
     everywhere = (0.0, 0.0, float(page.shape[1]), float(page.shape[0]))

@@ -227,6 +227,21 @@ def test_a_result_that_goes_too_far_is_written_at_half_strength_and_says_so(
     assert 0.01 * scene.mean() < darker.mean() < 0.03 * scene.mean()
 
 
+def test_where_nobody_chose_the_mode_a_result_that_cannot_be_mended_leaves_the_photo_as_it_was(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks.shipped(tmp_path / "models", monkeypatch, broken=networks.times(0.0))
+    photo = pictures.write_png(tmp_path / "a.png", pictures.scene(96, 72))
+    chosen = Mode("auto", (Treatment("broken"),), choose=True)
+    answer = pipeline.run(make_job(photo, out / "a.png", chosen))
+    assert (answer.verdict.status, answer.verdict.steps) == ("unchanged", ())
+    assert answer.verdict.reason is not None
+    assert answer.verdict.reason.startswith("the result did not pass the checks: colour")
+    assert answer.verdict.reason.endswith("; left as it was")
+    assert answer.temporary is not None
+    assert answer.temporary.read_bytes() == photo.read_bytes()
+
+
 def test_where_a_place_is_spoiled_it_keeps_the_original_and_the_rest_is_enhanced(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, general: Mode
 ) -> None:

@@ -402,6 +402,19 @@ class Face:
     points: tuple[tuple[float, float], ...]
     score: float
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """(left, top, width, height)"""
+        return self.left, self.top, self.width, self.height
+
+    def meets(self, other: "Face") -> bool:
+        """Whether the middle of one lies within the other."""
+        across, down = (
+            abs(2 * (self.left - other.left) + self.width - other.width),
+            abs(2 * (self.top - other.top) + self.height - other.height),
+        )
+        return across < max(self.width, other.width) and down < max(self.height, other.height)
+
 
 @dataclass(frozen=True, slots=True)
 class Maps:

@@ -108,6 +108,11 @@ def findings(picture: Picture, regions: frozenset[Region] = frozenset(), engine:
     )
 
 
+def new_faces(known: tuple[Face, ...], result: Picture, engine: Engine = Engine()) -> tuple[Face, ...]:  # noqa: B008
+    """The faces of a result, of the original's size, that are none of those known."""
+    return tuple(face for face in _found(faces, result, "faces", engine) or () if not any(face.meets(k) for k in known))
+
+
 def _maps(told: Seen, measured: "Measurement | _Maps") -> Maps:
     """The network's tiles lie far apart in a large picture: between them linearly. Detail is measured everywhere."""
     shape = measured.edge.shape

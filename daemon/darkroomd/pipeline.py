@@ -16,8 +16,8 @@ from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening,
 from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import Checked, guards, weakened
 from darkroomd.hands import OWN, Hands
-from darkroomd.job import Findings, Format, GuardResult, Job, Mode, Picture, Staged, Step, Twin, Verdict
-from darkroomd.look import findings
+from darkroomd.job import Findings, Format, GuardResult, Job, Picture, Staged, Step, Twin, Verdict
+from darkroomd.look import findings, new_faces
 from darkroomd.original import fingerprint_of
 from darkroomd.picture import check_file, decoded, packet_of
 from darkroomd.save import check_size, encode, losses, result_format
@@ -26,8 +26,13 @@ from darkroomd.transparent import filled, put_back
 from darkroomd.write import earlier, stage
 from darkroomd.xmp import made_by_us
 
-# of the change, where the checks did not pass: first half of it, then none (which for the whole would be no result)
-WEAKER = {0.5: "half strength", 0.0: "the original"}
+# where the checks did not pass: how much of the change is left, whether everywhere, and what it is called
+WEAKER = (
+    (0.5, False, "half strength where it did not"),
+    (0.0, False, "the original where it did not"),
+    (0.5, True, "half strength"),
+    (0.25, True, "a quarter of the strength"),
+)
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
 TOO_SOFT_SIGMA, TOO_SOFT = 2.2, "too soft to be improved without harm"
 FOUND_AGAIN = "found again: made earlier from the same photo with the same settings"
@@ -71,10 +76,12 @@ def run(job: Job, hands: Hands = OWN) -> Staged:
         event = _event(job, steps, content)
         with _made_ahead(_encoder(job, put_back(picture, result), event), result) as made:
             with timer("guard"):
-                checked, checks, reason = _checked(shown, result, found, job.mode)
+                checked, checks, reason = _checked(shown, result, found, job)
             verdict = replace(verdict, guards=checks, width=result.width, height=result.height, reason=reason)
             if not all(check.passed for check in checks):
-                return Staged(job, content, timer.on(replace(verdict, status="refused")))
+                alone = job, content, verdict, found, picture, descriptor, timer, hands
+                refused = Staged(job, content, timer.on(replace(verdict, status="refused")))
+                return _left_alone(*alone) if job.mode.choose else refused  # who chose a mode asked for a change
             save = made if checked is result else _encoder(job, put_back(picture, checked), event)
             return _staged(job, content, verdict, timer, save, hands)
     finally:
@@ -97,29 +104,32 @@ def _decoded_twice(descriptor: int, job: Job) -> Picture:
 
 
 def _checked(
-    picture: Picture, result: Picture, found: Findings, mode: Mode
+    picture: Picture, result: Picture, found: Findings, job: Job
 ) -> tuple[Picture, tuple[GuardResult, ...], str | None]:
     """The strongest form of the result that passes the checks, what they say of it, and what was wrong at first.
 
     Where nothing passes, the checks are those that failed at first.
     """
-    faces = tuple((face.left, face.top, face.width, face.height) for face in found.faces or ())
+    faces = tuple(face.box for face in found.faces or ())
     text = tuple((box.left, box.top, box.width, box.height) for box in found.text or ())
+    full = at_size_of(picture, result)
+    appeared = () if found.faces is None else tuple(face.box for face in new_faces(found.faces, full, job.engine))
 
     def checks(after: Picture) -> Checked:
-        sigmas, tone_kept = (found.noise_sigma, found.blur_sigma or 0.0), mode.tone != "restore"
-        return guards(picture, after, *sigmas, faces, text, tone_kept, found.visible_quality)
+        sigmas, tone_kept = (found.noise_sigma, found.blur_sigma or 0.0), job.mode.tone != "restore"
+        return guards(picture, after, *sigmas, faces, text, tone_kept, found.visible_quality, appeared)
 
-    at_first = checks(at_size_of(picture, result))
+    at_first = checks(full)
     if at_first.passed:
         return result, at_first.results, None
     why = ", ".join(f"{c.name} {c.value:.2g} (limit {c.limit:g})" for c in at_first.results if not c.passed)
-    for strength, less in WEAKER.items() if at_first.local else [*WEAKER.items()][:1]:
-        weaker = weakened(picture, result, at_first, strength)
+    for strength, everywhere, less in WEAKER:
+        if not (everywhere or at_first.local):
+            continue
+        weaker = weakened(picture, result, at_first, strength, everywhere)
         checked = at_first if weaker is None else checks(weaker)
         if weaker is not None and checked.passed:
-            where = f"{less} where it did not" if at_first.local else less
-            return weaker, checked.results, f"the full result did not pass the checks: {why}; written with {where}"
+            return weaker, checked.results, f"the full result did not pass the checks: {why}; written with {less}"
     return result, at_first.results, f"the result did not pass the checks: {why}"
 
 
@@ -133,12 +143,14 @@ def _left_alone(
     timer: "Timer",
     hands: Hands,
 ) -> Staged:
-    """A good photo: its bytes are copied, or nothing is written, by config.
+    """A good photo, or one of which no better could be made: its bytes are copied, or nothing is written, by config.
 
     Only another format, or tags that must go, make it be written anew.
     """
     reason = NOTHING_TO_IMPROVE
-    if job.mode.strength == 0:
+    if verdict.reason is not None:
+        reason = f"{verdict.reason}; left as it was"
+    elif job.mode.strength == 0:
         reason = "strength is 0"
     elif nothing := missing(found, job.mode):
         reason = ", ".join(nothing)
@@ -146,7 +158,7 @@ def _left_alone(
         reason = TOO_SOFT
     elif job.mode.scale is not None:
         reason = f"as large as it is to become: {picture.width}×{picture.height}"
-    verdict = replace(verdict, status="unchanged", reason=reason)
+    verdict = replace(verdict, status="unchanged", reason=reason, steps=(), width=picture.width, height=picture.height)
     if job.output.unchanged == "skip":
         return Staged(job, content, timer.on(verdict))
     if picture.format == _format(job, picture) and job.output.metadata == "keep":

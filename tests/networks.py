@@ -40,6 +40,67 @@ def box_blur(radius: int) -> bytes:
     return network([node], {"kernel": kernel})
 
 
+def plus(red: float, green: float, blue: float) -> bytes:
+    """All colours shifted."""
+    shift = np.array([red, green, blue]).reshape(1, 3, 1, 1)
+    return network([helper.make_node("Add", ["picture", "shift"], ["restored"])], {"shift": shift})
+
+
+def at_most(brightest: float) -> bytes:
+    return network([helper.make_node("Min", ["picture", "most"], ["restored"])], {"most": brightest})
+
+
+def oversharpened(amount: float) -> bytes:
+    """Every pixel, and so many times what it is above the mean of the 5 × 5 around it."""
+    kernel = np.full((3, 1, 5, 5), -amount / 25)
+    kernel[:, :, 2, 2] += 1 + amount
+    node = helper.make_node("Conv", ["picture", "kernel"], ["restored"], group=3, pads=[2] * 4)
+    return network([node], {"kernel": kernel})
+
+
+def mosaic(side: int) -> bytes:
+    """Blocks of one colour each."""
+    shrink = helper.make_node("AveragePool", ["picture"], ["small"], kernel_shape=[side] * 2, strides=[side] * 2)
+    grow = helper.make_node("Resize", ["small", "", "scales"], ["restored"], mode="nearest")
+    return network([shrink, grow], {"scales": [1, 1, side, side]})
+
+
+def even() -> bytes:
+    """Each tile of one colour."""
+    nodes = [
+        helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[2, 3]),
+        helper.make_node("Sub", ["picture", "picture"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "mean"], ["restored"]),
+    ]
+    return network(nodes)
+
+
+def by_its_own_mean(share: float) -> bytes:
+    """Each tile lighter by a share of its own mean, as a network that looks at all of a tile makes it."""
+    nodes = [
+        helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[1, 2, 3]),
+        helper.make_node("Mul", ["mean", "share"], ["offset"]),
+        helper.make_node("Add", ["picture", "offset"], ["restored"]),
+    ]
+    return network(nodes, {"share": share})
+
+
+def mirrored() -> bytes:
+    """Each tile the wrong way round."""
+    node = helper.make_node("Slice", ["picture", "from", "to", "axes", "steps"], ["restored"])
+    places = {"from": -1, "to": -(2**31), "axes": 3, "steps": -1}
+    named = network([node])
+    model = onnx.load_from_string(named)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.array([v], np.int64), n) for n, v in places.items())
+    return bytes(model.SerializeToString())
+
+
+def lightest(side: int) -> bytes:
+    """Every pixel the lightest of those around: dark strokes vanish."""
+    node = helper.make_node("MaxPool", ["picture"], ["restored"], kernel_shape=[side] * 2, pads=[side // 2] * 4)
+    return network([node])
+
+
 def as_a_card_rounds(halved: bytes) -> bytes:
     """A network in half precision for a processor, which else computes it in full: sums in float32, as on a card,
     and what lies between two nodes rounded to float16.

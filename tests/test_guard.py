@@ -1,14 +1,18 @@
 """Each guard, against a result that misbehaves in exactly its way."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import pyvips
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from darkroomd import device, enhance
 from darkroomd.guard import Box, Checked, colour_difference, guards, lab_from_srgb, weakened
-from darkroomd.job import GuardResult, Picture, Tags
+from darkroomd.job import Engine, GuardResult, Picture, Tags
 from darkroomd.look import findings
-from tests import pictures
+from darkroomd.models import cards
+from tests import networks, pictures
 
 
 def checked(before: np.ndarray, after: np.ndarray, noise_sigma: float = 0.0) -> dict[str, GuardResult]:
@@ -207,6 +211,40 @@ def test_letters_that_were_shaken_may_become_legible_again_and_sharp_ones_get_no
     assert "halo" in tripped(shaken, legible)
     assert tripped(shaken, legible, text=lines) == set()
     assert "halo" in tripped(page.astype(np.uint8), sharpened(page.astype(np.uint8), 4.0), text=lines)
+
+
+@pytest.mark.parametrize(
+    ("guard", "network"),
+    [
+        ("area", networks.times(0)),
+        ("colour", networks.plus(0.05, 0.0, -0.05)),
+        ("neutral", networks.plus(0.05, 0.0, -0.05)),
+        ("white", networks.at_most(0.97)),
+        ("flat", networks.even()),
+        ("flat", networks.mosaic(16)),
+        ("halo", networks.oversharpened(4.0)),
+        ("seam", networks.by_its_own_mean(0.2)),
+        ("face", networks.mirrored()),
+        ("text", networks.lightest(7)),
+    ],
+)
+def test_a_network_that_misbehaves_in_this_way_trips_the_check_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, network: bytes
+) -> None:
+    """One that answers with no number is in test_enhance.py, one that paints a face in test_faces.py."""
+    networks.shipped(tmp_path / "models", monkeypatch, bad=(network, {"blend": 0, "multiple_of": 16}), good=networks.identity())
+    portrait, where = face()
+    page = pictures.read(pictures.free_picture("page.png")).repeat(3, axis=2)
+    before = np.ascontiguousarray(page if guard == "text" else portrait)
+    if guard in ("white", "neutral"):
+        before[:256, :256] = 255 if guard == "white" else 128
+    boxes: dict[str, tuple[Box, ...]] = {
+        "faces": (where,) if guard == "face" else (),
+        "text": ((0.0, 0.0, float(page.shape[1]), float(page.shape[0])),) if guard == "text" else (),
+    }
+    for name, trips in (("bad", True), ("good", False)):
+        after = enhance.through(device.Network(cards()[name], Engine()), before, Engine())
+        assert (guard in tripped(before, after, **boxes)) == trips
 
 
 def test_a_result_of_another_size_cannot_be_weakened() -> None:

@@ -13,7 +13,7 @@ from darkroomd.enhance import RESIDENT_MB, megapixels_to_run, missing, pictures_
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.guard import guards
 from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Format, Job, Mode, Picture, Settled, Skip, Step, Verdict
-from darkroomd.look import findings
+from darkroomd.look import findings, new_faces
 from darkroomd.models import cards, digests
 from darkroomd.original import opened
 from darkroomd.picture import decoded
@@ -217,6 +217,8 @@ def _forecast(
     memory_mb = max(held_mb(), RESIDENT_MB) + sum(tiles) + max(pictures)
     began = time.perf_counter()
     guards(picture, picture, found.noise_sigma, found.blur_sigma or 0.0)
+    if found.faces is not None:
+        new_faces(found.faces, picture, engine)
     checked = time.perf_counter()
     with os.fdopen(os.memfd_create("forecast"), "wb") as nowhere:
         encode(picture, form, config.output, nowhere.fileno(), None, "")

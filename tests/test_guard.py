@@ -232,7 +232,8 @@ def test_a_network_that_misbehaves_in_this_way_trips_the_check_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, network: bytes
 ) -> None:
     """One that answers with no number is in test_enhance.py, one that paints a face in test_faces.py."""
-    networks.shipped(tmp_path / "models", monkeypatch, bad=(network, {"blend": 0, "multiple_of": 16}), good=networks.identity())
+    bad = network, {"blend": 0, "multiple_of": 16}
+    networks.shipped(tmp_path / "models", monkeypatch, bad=bad, good=networks.identity())
     portrait, where = face()
     page = pictures.read(pictures.free_picture("page.png")).repeat(3, axis=2)
     before = np.ascontiguousarray(page if guard == "text" else portrait)

@@ -1,6 +1,8 @@
 """It gives way: to the night, to the battery, to whoever else wants the processor."""
 
 import os
+import subprocess
+import sys
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -119,3 +121,32 @@ def test_no_more_cores_are_used_than_the_process_may_run_on(tmp_path: Path, monk
     (tmp_path / "own").write_text("0::/\n")
     (tmp_path / "cpu.max").write_text("150000 100000\n")
     assert granted_cores(tmp_path, tmp_path / "own") == 1
+
+
+HOARDER = """
+import sys
+from pathlib import Path
+from darkroomd.polite import give_memory_back
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+if sys.argv[1] == "gives back":
+    assert give_memory_back()
+before = resident_mb()
+bytearray(30 << 20)  # freed at once, and the C library keeps blocks of up to its size from now on
+many = [bytearray(1 << 20) for _ in range(60)]
+last = bytearray(100_000)  # lies behind them, so that the heap cannot shrink
+del many
+print(resident_mb() - before)
+"""
+
+
+def test_memory_of_large_things_goes_back_to_the_machine_when_they_are_freed() -> None:
+    """Most of 60 MB stay with a program that does not ask for it."""
+    kept = {
+        how: float(subprocess.run([sys.executable, "-c", HOARDER, how], capture_output=True, check=True).stdout)
+        for how in ("keeps", "gives back")
+    }
+    assert kept["gives back"] < 5
+    assert kept["keeps"] > 50

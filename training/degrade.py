@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, grey_opening
 from scipy.signal import fftconvolve
 
 Patch = npt.NDArray[np.float32]
@@ -128,17 +128,27 @@ def toned(patch: Patch, rng: np.random.Generator, shares: dict[str, float]) -> P
 
 
 def scratched(
-    patch: Patch, rng: np.random.Generator, overlays: list[npt.NDArray[np.uint8]], count: tuple[int, int]
+    patch: Patch,
+    rng: np.random.Generator,
+    overlays: list[npt.NDArray[np.uint8]],
+    count: tuple[int, int],
+    dark: float = 0.35,
+    dark_widest_px: int | None = None,
 ) -> Patch:
     """Dirt, hairs, dust, stains and scratches from scans (alpha of the overlays), and drawn creases and scratches.
 
-    Where the surface is gone the paper shows (light), where something lies on it the scan is dark.
+    Where the surface is gone the paper shows (light), where something lies on it the scan is dark. dark: the share of
+    the latter. dark_widest_px: what is wider than that does not become dark, because a wide dark stain looks like a
+    coat, and a network that has learned to take it away takes away coats.
     """
     side = patch.shape[0]
     for _ in range(rng.integers(count[0], count[1] + 1)):
         creased = rng.random() < 0.3
         alpha = _crease(rng, side) if creased else _overlay(rng, side, overlays[rng.integers(len(overlays))])
-        colour = rng.uniform(0.75, 1.0) if rng.random() < 0.65 else rng.uniform(0.0, 0.25)
+        light = rng.random() < 1 - dark
+        colour = rng.uniform(0.75, 1.0) if light else rng.uniform(0.0, 0.25)
+        if not light and dark_widest_px is not None:
+            alpha = alpha - grey_opening(alpha, size=(dark_widest_px, dark_widest_px))
         shade = np.array([1.0, rng.uniform(0.93, 1.0), rng.uniform(0.8, 1.0)], dtype=np.float32) * np.float32(colour)
         alpha = np.clip(alpha * np.float32(rng.uniform(0.6, 1.3)), 0, 1)[..., None]
         patch = patch * (1 - alpha) + shade * alpha
@@ -185,6 +195,26 @@ def resized_and_back(patch: Patch, rng: np.random.Generator, factor: tuple[float
     filters = [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
     picture = Image.fromarray(np.rint(patch * 255).astype(np.uint8))
     picture = picture.resize(small, filters[rng.integers(4)])
+    picture = picture.resize((width, height), filters[rng.integers(1, 4)])
+    return np.asarray(picture, dtype=np.float32) / 255.0
+
+
+def stored_small(
+    patch: Patch,
+    rng: np.random.Generator,
+    factor: tuple[float, float],
+    sigma: tuple[float, float],
+    jpeg_quality: tuple[int, int],
+) -> Patch:
+    """A small picture, with noise and JPEG blocks of its own, that somebody enlarged: those are enlarged with it."""
+    height, width = patch.shape[:2]
+    scale = rng.uniform(*factor)
+    small = (max(8, round(width * scale)), max(8, round(height * scale)))
+    filters = [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
+    picture = Image.fromarray(np.rint(patch * 255).astype(np.uint8)).resize(small, filters[rng.integers(4)])
+    there = np.asarray(picture, dtype=np.float32) / 255
+    there = there + np.float32(rng.uniform(*sigma) / 255) * rng.standard_normal(there.shape, dtype=np.float32)
+    picture = Image.fromarray(np.rint(255 * _saved(rounded(there), rng, jpeg_quality, 0.0)).astype(np.uint8))
     picture = picture.resize((width, height), filters[rng.integers(1, 4)])
     return np.asarray(picture, dtype=np.float32) / 255.0
 
@@ -274,9 +304,13 @@ def damaged(
     if happens("grain"):
         patch = grainy(patch, rng, damage["grain"]["sigma"])
     if happens("scratches"):
-        patch = scratched(patch, rng, overlays, damage["scratches"]["count"])
+        block = damage["scratches"]
+        patch = scratched(patch, rng, overlays, block["count"], block.get("dark", 0.35), block.get("dark_widest_px"))
     if "reduce" in damage:
         patch = reduced(patch, rng, damage["reduce"]["scale"], damage["reduce"]["filters"])
+    if happens("small"):
+        block = damage["small"]
+        patch = stored_small(patch, rng, block["factor"], block["sigma"], block["jpeg_quality"])
     if happens("resize"):
         patch = resized_and_back(patch, rng, damage["resize"]["factor"])
     if happens("sharpen"):

@@ -37,7 +37,7 @@ from darkroomd.errors import (
 )
 from darkroomd.job import Job, Settled, Sighting, Skip, Staged, Status, Verdict, Written
 from darkroomd.plan import plan
-from darkroomd.polite import Others, granted_cores, on_battery, reasons
+from darkroomd.polite import Others, give_memory_back, granted_cores, on_battery, reasons
 from darkroomd.record import Claimed, Ledger, delay_seconds
 from darkroomd.settle import Settling, fingerprint
 from darkroomd.systemd import Systemd
@@ -541,6 +541,7 @@ class Service:
 
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, on_signal) for number in numbers}
+        give_memory_back()
         log.info("service.started", folders=len(self._folders), workers=self._workers.count)
         try:
             yield

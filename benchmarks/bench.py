@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ def _opened(name: str, models: Path) -> Network:
     return Network(cards(models)[name], Engine(), models)
 
 
-def by_mode(mode: str, damaged: Floats) -> tuple[Floats, Verdict]:
+def by_mode(mode: str, damaged: Floats, **options: Any) -> tuple[Floats, Verdict]:
     """What the product makes of the picture as a file in one of its modes: looked at, enhanced, guarded.
 
     The picture itself when the verdict is to leave it alone or that the result did not pass.
@@ -61,15 +61,16 @@ def by_mode(mode: str, damaged: Floats) -> tuple[Floats, Verdict]:
     with TemporaryDirectory() as name:
         source = Path(name) / "photo.png"
         save_png(source, damaged)
-        result, verdict = file_by_mode(mode, source)
+        result, verdict = file_by_mode(mode, source, **options)
         return damaged if result is None else result, verdict
 
 
-def file_by_mode(mode: str, source: Path) -> tuple[Floats | None, Verdict]:
+def file_by_mode(mode: str, source: Path, **options: Any) -> tuple[Floats | None, Verdict]:
     """What the product makes of a file in one of its modes; None when it is left alone or the result did not pass."""
     with TemporaryDirectory() as name:
         settings = defaults()
-        job = job_for(source.parent, source, Path(name) / "result.png", settings.modes[mode], settings)
+        chosen = replace(settings.modes[mode], **options)
+        job = job_for(source.parent, source, Path(name) / "result.png", chosen, settings)
         staged = pipeline.run(job)
         if staged.temporary is None or staged.verdict.status != "done":
             return None, staged.verdict

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "confine": "job places",
     "log": "",
     # one photo, in a worker
-    "pipeline": "device enhance errors guard hands job look original picture save scratch transparent write xmp",
+    "pipeline": "device enhance errors guard hands job light look original picture save scratch transparent write xmp",
     "original": "errors job",
     "picture": "colour errors exif gain_map heic iptc job jxl raw scratch",
     "heic": "errors job",
@@ -76,6 +76,7 @@ MAY_IMPORT = {
     "lines": "device job scratch",
     "regions": "job",
     "grain": "_core scratch",
+    "light": "_core job scratch",
     "tone": "scratch",
     "transparent": "_core job scratch",
     "models": "errors places",
@@ -105,7 +106,7 @@ KNOWN_IN = {
     "onnxruntime_ep_openvino": "device",
     "onnx": "half",
     "numpy": (
-        "colour content device enhance faces grain guard half heic jxl lines look need pace picture raw regions "
+        "colour content device enhance faces grain guard half heic jxl light lines look need pace picture raw regions "
         "resolution save scratch tiles tone transparent"
     ),
     "watchdog": "watch",

@@ -597,6 +597,20 @@ def test_a_scale_alone_means_the_mode_that_enlarges(at_home: Path, monkeypatch: 
     assert "mode auto does not enlarge; modes that do: upscale" in refused.stderr
 
 
+def test_light_alone_means_the_mode_for_pages(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks.shipped(
+        at_home / "models", monkeypatch,
+        modes="auto: {network: same}\ntext: {light: keep, network: same}\n", same=networks.identity(),
+    )  # fmt: skip
+    pictures.write_png(at_home / "a.png", pictures.scene(40, 30))
+    answer = typed("enhance", at_home / "a.png", "--light", "even", "--json")
+    assert answer.exit_code == 0
+    assert objects(answer.stdout)[0]["mode"] == "text"
+    refused = typed("enhance", at_home / "a.png", "--mode", "auto", "--light", "even")
+    assert refused.exit_code == 2
+    assert "mode auto does not even the light; modes that do: text" in refused.stderr
+
+
 def test_a_disk_that_fails_under_us_is_told_and_no_traceback(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_args: object) -> None:
         raise OSError(5, "Input/output error", "modes.yaml")

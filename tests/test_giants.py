@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import pyvips
 
-from darkroomd import enhance, grain, guard, look, original, picture, scratch, tone
+from darkroomd import enhance, grain, guard, light, look, original, picture, scratch, tone
 from darkroomd._core import resize
 from darkroomd.errors import Retryable
-from darkroomd.job import Limits, Output, Picture, Tags
+from darkroomd.job import Box, Limits, Output, Picture, Tags
 from darkroomd.save import encode
 from tests import pictures
 from tests.command import environment
@@ -26,7 +26,7 @@ import pytest
 from tests import networks
 from tests.conftest import make_job
 from darkroomd import guard, picture, pipeline, scratch
-from darkroomd.job import Mode, Treatment
+from darkroomd.job import Box, Mode, Treatment
 scratch.LARGE_BYTES = guard.BANDED_BYTES = int(sys.argv[3])
 scratch.BAND_BYTES = picture.BAND_BYTES = 8 << 20
 home, name = Path(sys.argv[1]), sys.argv[2]
@@ -121,6 +121,8 @@ def test_a_giant_is_looked_at_guarded_and_mixed_as_any_picture_is(small_room: No
         np.testing.assert_array_equal(scratch.resized(giant, *size), resize(pixels, *size))
     np.testing.assert_array_equal(scratch.sampled(giant, 7, 3), pixels[::7, ::3])
     np.testing.assert_array_equal(tone.full_range(giant), tone.full_range(pixels.copy()))
+    line = (Box(0, 0, giant.shape[1], giant.shape[0]),)
+    np.testing.assert_array_equal(light.evened(giant, line), light.evened(pixels.copy(), line))
     assert grain.grained(giant, 12).std() > giant.std()
 
 

@@ -13,11 +13,11 @@ from darkroomd.enhance import RESIDENT_MB, megapixels_to_run, missing, pictures_
 from darkroomd.errors import CannotWrite, Changed, Conflict, Rejected, Retryable
 from darkroomd.guard import guards
 from darkroomd.job import FORMAT_OF, Content, Engine, Findings, Format, Job, Mode, Picture, Settled, Skip, Step, Verdict
-from darkroomd.look import findings, new_faces
+from darkroomd.look import new_faces
 from darkroomd.models import cards, digests
 from darkroomd.original import opened
 from darkroomd.picture import decoded
-from darkroomd.pipeline import held_mb, run
+from darkroomd.pipeline import held_mb, run, seen
 from darkroomd.plan import SUFFIXES, mode_for, plan, recipe, target_name
 from darkroomd.save import check_size, encode, result_format
 from darkroomd.scratch import at_most, giant
@@ -149,7 +149,7 @@ def explained(source: Path, config: Config) -> Explanation:
         return _refused(source, mode, rule, target, str(error))
     finally:
         os.close(descriptor)
-    found = findings(filled(picture), mode.regions, engine)
+    shown, found = seen(filled(picture), mode, engine)
     read_seconds = time.perf_counter() - began
     steps = steps_for(found, mode, (picture.width, picture.height))
     form = result_format(picture, source, target, config.output)
@@ -157,7 +157,7 @@ def explained(source: Path, config: Config) -> Explanation:
         check_size(steps, form, config.limits)
     except Rejected as error:
         return _refused(source, mode, rule, target, str(error))
-    seconds, memory_mb = _forecast(picture, found, steps, form, config)
+    seconds, memory_mb = _forecast(picture.with_pixels(shown.pixels), found, steps, form, config)
     return Explanation(
         source, mode.name, rule, target, found.facts(), found.limits + picture.notes + missing(found, mode), steps,
         picture.width, picture.height, seconds + read_seconds, memory_mb, suggestion=_suggestion(found, mode, config),

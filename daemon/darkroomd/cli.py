@@ -198,7 +198,8 @@ def _known_device(_context: click.Context, _option: click.Parameter, value: str 
 @main.command()
 @photos_argument
 @click.option("-o", "--output", type=click.Path(), metavar="FILE|DIR", help="Default: NAME-enhanced beside each photo.")
-@click.option("-m", "--mode", help="A built-in mode (default: auto; with --scale: upscale).")
+@click.option("-m", "--mode", help="A built-in mode (default: auto; with --scale upscale, with --light text).")
+@click.option("--light", type=click.Choice(["keep", "even"]), help="On a page: as it is, or even and white.")
 @click.option("--scale", type=click.FloatRange(1, 4, min_open=True), help="How many times as wide, 2 or 4 or between.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves the photo as it is, 1 is the full effect.")
 @click.option("--device", callback=_known_device, help="What computes: auto, cpu, cuda, cuda:1, tensorrt or openvino.")
@@ -212,6 +213,7 @@ def enhance(
     inputs: tuple[Path, ...],
     output: str | None,
     mode: str | None,
+    light: str | None,
     scale: float | None,
     strength: float | None,
     device: str | None,
@@ -222,15 +224,16 @@ def enhance(
 ) -> None:
     """Enhance photos, or folders of photos. No config needed."""
     with exit_codes():
-        sys.exit(_enhance(inputs, output, mode, scale, strength, device, again, _told(verbose, quiet, as_json)))
+        options = {"light": light, "scale": scale, "strength": strength}
+        given = {name: value for name, value in options.items() if value is not None}
+        sys.exit(_enhance(inputs, output, mode, given, device, again, _told(verbose, quiet, as_json)))
 
 
 def _enhance(
     inputs: tuple[Path, ...],
     written: str | None,
     mode: str | None,
-    scale: float | None,
-    strength: float | None,
+    options: Mapping[str, Any],
     device: str | None,
     again: bool,
     tell: Callable[[Any], None],
@@ -243,7 +246,8 @@ def _enhance(
     settings = config.defaults()
     if device is not None:
         settings = replace(settings, service=replace(settings.service, device=device))
-    chosen = _chosen(settings.modes, mode or ("auto" if scale is None else "upscale"), scale, strength)
+    made_for = "upscale" if "scale" in options else "text" if "light" in options else "auto"
+    chosen = _chosen(settings.modes, mode or made_for, options)
     found = list(by_hand.photos(inputs))
     output = None if written is None else Path(written).absolute()
     many = len(found) > 1 or any(path.is_dir() for path in inputs)
@@ -285,19 +289,18 @@ def _told(verbose: bool, quiet: bool, as_json: bool) -> Callable[[Any], None]:
     return tell
 
 
-def _chosen(modes: Mapping[str, Any], name: str, scale: float | None, strength: float | None) -> Any:
+def _chosen(modes: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> Any:
     """The mode by its name, as the options adjust it."""
     from dataclasses import replace
 
     if name not in modes:
         raise click.BadParameter(f"there is no mode {name!r}; there are: {', '.join(modes)}", param_hint="--mode")
     mode = modes[name]
-    if scale is not None:
-        if mode.scale is None:
-            enlarging = ", ".join(other for other, it in modes.items() if it.scale is not None)
-            raise click.BadParameter(f"mode {name} does not enlarge; modes that do: {enlarging}", param_hint="--scale")
-        mode = replace(mode, scale=scale)
-    return mode if strength is None else replace(mode, strength=strength)
+    for option, what in (("scale", "does not enlarge"), ("light", "does not even the light")):
+        if option in options and getattr(mode, option) is None:
+            able = ", ".join(other for other, it in modes.items() if getattr(it, option) is not None)
+            raise click.BadParameter(f"mode {name} {what}; modes that do: {able}", param_hint=f"--{option}")
+    return replace(mode, **options)
 
 
 def _progress(photos: int) -> AbstractContextManager[Callable[[], None]]:

@@ -149,7 +149,8 @@ class Mode:
     treated too. scale: how many times as wide the result is; longest_side (pixels) or megapixels, of the result, say it
     instead where they are not None. Of several networks that enlarge, the one with the next factor up is used. grain:
     whether as much grain as there was is put back at the end. tone: whether what has faded or yellowed gets its full
-    range back. An option that is None is one that the mode does not have.
+    range back. light: whether the light on a page is made even and white first. An option that is None is one that the
+    mode does not have.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Mode:
     megapixels: float | None = None
     grain: Literal["keep", "remove"] | None = None
     tone: Literal["keep", "restore"] | None = None
+    light: Literal["keep", "even"] | None = None
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:

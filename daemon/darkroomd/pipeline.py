@@ -16,7 +16,8 @@ from darkroomd.enhance import at_size_of, device_of, enhanced, missing, opening,
 from darkroomd.errors import BadResult, Rejected, Retryable
 from darkroomd.guard import Checked, guards, weakened
 from darkroomd.hands import OWN, Hands
-from darkroomd.job import Findings, Format, GuardResult, Job, Picture, Staged, Step, Twin, Verdict
+from darkroomd.job import Engine, Findings, Format, GuardResult, Job, Mode, Picture, Staged, Step, Twin, Verdict
+from darkroomd.light import evened
 from darkroomd.look import findings, new_faces
 from darkroomd.original import fingerprint_of
 from darkroomd.picture import check_file, decoded, packet_of
@@ -59,9 +60,8 @@ def run(job: Job, hands: Hands = OWN) -> Staged:
         _still_the_same(job, descriptor)
         if not job.again and (ours := made_by_us(picture.tags.xmp)):
             return Staged(job, content, Verdict(job.source, "unchanged", job.mode.name, reason=f"{OUR_OWN} ({ours})"))
-        shown = filled(picture)
         with timer("look"):
-            found = findings(shown, job.mode.regions, job.engine)
+            shown, found = seen(filled(picture), job.mode, job.engine)
         steps = steps_for(found, job.mode, (picture.width, picture.height))
         check_size(steps, _format(job, picture), job.limits)
         verdict = _verdict(job, picture, found, steps)
@@ -86,6 +86,20 @@ def run(job: Job, hands: Hands = OWN) -> Staged:
             return _staged(job, content, verdict, timer, save, hands)
     finally:
         os.close(descriptor)
+
+
+def seen(picture: Picture, mode: Mode, engine: Engine) -> tuple[Picture, Findings]:
+    """What the networks will see, and what look finds in it.
+
+    Where the mode evens the light of a page, both are of the page in even light: that is what is restored and checked.
+    """
+    found = findings(picture, mode.regions, engine)
+    if mode.light == "even" and mode.strength > 0 and found.text:
+        pixels = evened(picture.pixels, found.text)
+        if pixels is not picture.pixels:
+            picture = picture.with_pixels(pixels)
+            found = findings(picture, mode.regions, engine)
+    return picture, found
 
 
 def ready(job: Job, hands: Hands = OWN) -> Staged:  # noqa: ARG001 - called as `run` is
@@ -251,7 +265,8 @@ def _origin(job: Job, content: str) -> str:
 def _event(job: Job, steps: tuple[Step, ...], content: str) -> str:
     """What was done, for the history that the result carries with it."""
     done = "; ".join(f"network {step.model} {step.digest[:12]} strength {step.strength:g}" for step in steps)
-    return f"mode {job.mode.name}; {done}{_origin(job, content)}"
+    light = " in even light" if job.mode.light == "even" else ""
+    return f"mode {job.mode.name}{light}; {done}{_origin(job, content)}"
 
 
 @contextmanager

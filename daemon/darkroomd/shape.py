@@ -111,6 +111,7 @@ class Options(Shape):
     megapixels: Annotated[float | None, Field(gt=0, le=10_000), _wants("a number above 0, up to 10000")] = None
     grain: Annotated[Literal["keep", "remove"] | None, _wants("keep or remove")] = None
     tone: Annotated[Literal["keep", "restore"] | None, _wants("keep or restore")] = None
+    light: Annotated[Literal["keep", "even"] | None, _wants("keep or even")] = None
 
 
 OPTIONS = tuple(Options.model_fields)

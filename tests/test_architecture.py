@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "manual": "",
     # the service's own process, which stays small
     "service": "config device errors job plan polite record settle systemd watch why workers write",
-    "why": "job write",
+    "why": "inside job write",
     "systemd": "",
     "watch": "job",
     "settle": "job",
@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "log": "",
     # one photo, in a worker
     "pipeline": "device enhance errors guard hands job light look original picture save scratch transparent write xmp",
-    "original": "errors job",
+    "original": "errors inside job",
     "picture": "colour errors exif gain_map heic iptc job jxl raw scratch",
     "heic": "errors job",
     "raw": "errors job",
@@ -71,7 +71,8 @@ MAY_IMPORT = {
     "tiles": "scratch",
     "need": "_core job scratch",
     "guard": "_core job need scratch",
-    "write": "errors job",
+    "write": "errors inside job",
+    "inside": "",
     "faces": "device job scratch",
     "lines": "device job scratch",
     "regions": "job",

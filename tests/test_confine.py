@@ -15,7 +15,7 @@ from typing import Literal
 
 import pytest
 
-from darkroomd import config, confine, worker
+from darkroomd import config, confine, original, worker
 from darkroomd.confine import Walls, walls
 from darkroomd.errors import Retryable, Unavailable
 from darkroomd.hands import OWN, answering
@@ -275,20 +275,30 @@ def test_numbers_are_those_of_this_machine() -> None:
 
 
 @needs_landlock
-def test_no_descriptor_left_for_what_a_worker_asks_is_passing_and_costs_the_worker_not_the_photo(photo: Path) -> None:
+def test_no_descriptor_left_for_what_a_worker_asks_is_passing_and_costs_the_worker_not_the_photo(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def the_last_one(path: Path, root: Path) -> int:
+        """Enough to open it, but not to send it."""
+        descriptor = original.opened(path, root)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+        return descriptor
+
     workers = Workers(1, "tests.trespass:run", walls=within)
     job = job_of(photo, Mode("writes through what it was handed to read", ()))
     try:
         workers.submit(job, 0.0).result(60)
         (slot,) = workers._slots
-        before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        lowest = os.dup(0)
-        os.close(lowest)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, before[1]))  # enough to open it, but not to send it
-        try:
-            error = workers.submit(job, 1.0).exception(60)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        with monkeypatch.context() as few:
+            few.setattr("darkroomd.hands.opened", the_last_one)
+            try:
+                error = workers.submit(job, 1.0).exception(60)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
         assert isinstance(error, Retryable)
         assert str(error) == "nothing can be handed to a worker: Too many open files"
         assert workers.submit(job, 2.0).result(60).verdict.status == "refused"

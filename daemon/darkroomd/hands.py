@@ -35,10 +35,10 @@ class Hands:
 
 
 OWN = Hands(
-    lambda job: opened(job.source),
+    lambda job: opened(job.source, job.root),
     placed,
     taken,
-    lambda _job, twin: opened(twin.output),
+    lambda job, twin: opened(twin.output, job.output_root),
     lambda job, twin: stage_link(job, twin.output, twin.digest, twin.size),
 )
 

@@ -12,8 +12,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from darkroomd.inside import folder_below
 from darkroomd.job import Job
-from darkroomd.write import NO_LINKS, folder_below
+from darkroomd.write import NO_LINKS
 
 FOLDER = "failed"
 _CERTIFICATE = "darkroomd wrote this and takes it away when the photo is done; you may delete it: "

@@ -9,12 +9,13 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
 from darkroomd.errors import CannotWrite, Changed, Conflict
+from darkroomd.inside import folder_below, sync_folder
 from darkroomd.job import Fingerprint, Job, Written
 
 SPARE_BYTES = 1 << 20
@@ -22,8 +23,6 @@ NAME_BYTES = 255
 
 # errnos by which file systems say that they have no hard links (FAT and many shares: EPERM; FUSE: ENOSYS) or no more
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK}
-# some shares cannot sync a folder and say so; a disk that fails says EIO
-NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 # what opening a name says that has no file of ours: none, a link, a pipe or device, somebody else's
 NOT_OURS = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM, errno.EISDIR)
@@ -118,7 +117,7 @@ def publish(job: Job, digest: str, size: int, previous: Written | None) -> Writt
         finally:
             _unlink(at, job.temporary.name)
         try:
-            _sync_folder(at)
+            sync_folder(at)
         except OSError as error:
             told = CannotWrite(_words(error, job.target.parent))
             told.public = os.fspath(job.target.parent / name)
@@ -143,7 +142,7 @@ def stage_link(job: Job, of: Path, digest: str, size: int) -> bool:
             return False
         try:
             if _holds(at, name, digest, size):
-                _sync_folder(at)
+                sync_folder(at)
                 return True
         except BaseException:
             _unlink(at, name)
@@ -182,29 +181,6 @@ def discard(temporary: Path | None) -> None:
     if temporary is not None:
         with suppress(OSError):
             temporary.unlink()
-
-
-@contextmanager
-def folder_below(root: Path, parts: Sequence[str], make: bool = False) -> Iterator[int]:
-    """A descriptor of a folder below a root, walked to one component at a time: no link is followed. make: also those
-    that are missing, each synced. OSError when there is none, or a link in its place.
-    """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    at = os.open(root, flags)
-    try:
-        for part in parts:
-            if part == "..":
-                raise ValueError(f"{'/'.join(parts)} leads out of {root}")
-            if make:
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=at)
-                    _sync_folder(at)
-            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
-            os.close(at)
-            at = below
-        yield at
-    finally:
-        os.close(at)
 
 
 @contextmanager
@@ -418,14 +394,6 @@ def _changed(job: Job) -> bool:
         return False
     now = Fingerprint(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     return now != job.fingerprint
-
-
-def _sync_folder(at: int) -> None:
-    try:
-        os.fsync(at)
-    except OSError as error:
-        if error.errno not in NO_FOLDER_SYNC:
-            raise
 
 
 def _withdraw(job: Job) -> None:

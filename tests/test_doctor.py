@@ -97,6 +97,15 @@ def test_a_share_that_does_not_tell_its_room_is_not_bad(config: Path, monkeypatc
     assert bad(config) == []
 
 
+def test_a_ledger_on_a_share_is_bad_and_in_an_encrypted_home_it_is_not(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, told in (("nfs4", ["state: {}/state is a share (nfs4): the ledger needs a disk of this machine"]),
+                       ("fuse.gocryptfs", [])):  # fmt: skip
+        monkeypatch.setattr(doctor, "far_file_system", lambda path, kind=kind: kind if path.name == "state" else None)
+        assert bad(config) == [line.format(config.parent) for line in told]
+
+
 def test_networks_that_are_missing_or_spoiled_are_bad(
     tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -827,6 +827,18 @@ def test_a_good_new_config_is_used_and_a_bad_one_is_told_and_left(house: House) 
     assert (house.workers.count, house.workers.idle_seconds) == (2, 120)
 
 
+def test_a_new_config_that_cannot_be_used_in_this_moment_changes_nothing(house: House) -> None:
+    """Its device was there when it was read, and is not when it is to be used."""
+    new = replace(house.config, folders=(), service=configuration.Service(device="cuda"))
+    house.service = house.a_service(reload=lambda: (new, DIGESTS))
+    with capture_logs() as log:
+        house.service._use_new_config()
+    assert [entry["event"] for entry in log] == ["config.refused"]
+    house.drop("a.png")
+    house.look()
+    assert house.outcomes() == [("a.png", "done")]
+
+
 def test_a_service_without_a_config_file_says_so_when_asked_to_reload(house: House) -> None:
     with capture_logs() as log:
         house.service._use_new_config()

@@ -150,6 +150,9 @@ def _device(path: Path) -> Iterator[Fact]:
 
 def _state(folder: Path) -> Iterator[Fact]:
     yield _room("state", folder)
+    kind = far_file_system(folder)
+    if kind and not kind.startswith("fuse"):  # as encrypted homes are
+        yield Fact("state", f"{folder} is a share ({kind}): the ledger needs a disk of this machine", good=False)
 
 
 def _room(name: str, folder: Path) -> Fact:

@@ -113,15 +113,17 @@ class Service:
         self._use(config, digests)
 
     def _use(self, config: Config, digests: Mapping[str, str]) -> None:
-        self._config, self._digests = config, digests
+        # what can fail comes first: then the earlier config is in use, whole
+        count = config.service.workers or workers_for(config.service.device)
+        # A symbolic link is resolved once: watched by its own name it would give no event at all.
+        folders = {folder.watch.resolve(): folder for folder in config.folders}
+        self._config, self._digests, self._folders = config, digests, folders
         # At start and at a reload only: an output folder that goes missing later is a disk that is not mounted.
         for folder in config.folders:
             with contextlib.suppress(OSError):  # each job will say what is wrong with it
                 folder.output.mkdir(parents=True, exist_ok=True)
-        # A symbolic link is resolved once: watched by its own name it would give no event at all.
-        self._folders = {folder.watch.resolve(): folder for folder in config.folders}
         self._watcher = Watcher(list(self._folders), lambda: self._wake.put("event"))
-        self._workers.count = config.service.workers or workers_for(config.service.device)
+        self._workers.count = count
         self._workers.idle_seconds = config.service.idle_minutes * 60
         self._workers.nice = config.service.nice
         self._workers.most_photos, self._workers.most_mb = config.service.recycle_photos, config.service.recycle_mb
@@ -509,19 +511,19 @@ class Service:
     def _use_new_config(self) -> None:
         """All of it or nothing: the old config stays in use until the new one has no fault."""
         self._systemd.reloading()
+        watcher = self._watcher
         try:
             if self._reload is None:
                 raise ConfigError(["this service was started without a config file"])
-            config, digests = self._reload()
+            self._use(*self._reload())
         except (ConfigError, Unavailable, OSError) as error:
             for fault in error.faults if isinstance(error, ConfigError) else [str(error)]:
                 log.error("config.refused", fault=fault)
             self._stale = ("the config on the disk has faults (see `darkroomd check`): the earlier one is in use",)
             self._health_due = -float("inf")
         else:
-            self._watcher.stop()
+            watcher.stop()
             self._stale = ()
-            self._use(config, digests)
             self._watcher.start()
             log.info("config.reloaded", folders=len(self._folders))
         self._systemd.ready()

@@ -467,7 +467,7 @@ def test_status_of_nothing_is_told_in_text_and_json(at_home: Path, config: Path)
     assert (answer.exit_code, answer.stderr) == (0, "")
     assert answer.stdout == f"nothing seen yet\n  {at_home}/inbox -> {at_home}/enhanced\n"
     assert list(objects(typed("status", "--json").stdout)[0]) == [
-        "counts", "queued", "photos_per_hour", "eta_minutes", "folders", "running", "problems", "notes",
+        "counts", "queued", "photos_per_hour", "eta_minutes", "folders", "running", "problems", "limits", "notes",
     ]  # fmt: skip
     assert not (at_home / "state").exists()
 

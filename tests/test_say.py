@@ -98,6 +98,7 @@ def status(**facts: Any) -> dict[str, Any]:
         "folders": [
             {"watch": "/in", "output": "/out", "there": True}, {"watch": NASTY, "output": "/o", "there": False},
         ],
+        "limits": [{"source": "/in/dark.jpg", "limits": ["very dark", "strong blur"]}],
         "running": [entry], "problems": [entry | {"state": "failed", "source": "/in/b.jpg", "reason": "so"}],
         "notes": ["the ledger was damaged"],
     }  # fmt: skip
@@ -112,6 +113,7 @@ def test_status_is_counts_rate_folders_and_problems() -> None:
         f"  /in/{TAME} -> /o: not there",
         f"  running     /in/{TAME}",
         "  failed      /in/b.jpg: so",
+        "  limits      /in/dark.jpg: very dark; strong blur",
         "note: the ledger was damaged",
     ]
 

@@ -10,6 +10,7 @@ import pytest
 from darkroomd.config import Folder
 from darkroomd.job import Job, Mode, Staged, Treatment, Verdict
 from darkroomd.record import Ledger
+from darkroomd.say import status_lines
 from darkroomd.status import PROBLEMS_SHOWN, status_of
 from tests.conftest import make_job
 
@@ -35,7 +36,7 @@ def test_of_an_empty_ledger_there_is_nothing_to_tell(ledger: Ledger, tmp_path: P
     facts = status_of(ledger, (), NOW)
     assert facts == {
         "counts": {}, "queued": 0, "photos_per_hour": 0, "eta_minutes": None, "folders": [], "running": [],
-        "problems": [], "notes": [],
+        "problems": [], "limits": [], "notes": [],
     }  # fmt: skip
 
 
@@ -62,6 +63,17 @@ def test_every_problem_is_told_with_its_reason_the_latest_first(ledger: Ledger, 
     assert [(entry["state"], entry["reason"]) for entry in problems] == [
         ("conflict", "the name is taken"), ("retry", "no space is left"), ("refused", "not a photo"),
     ]  # fmt: skip
+
+
+def test_what_could_not_be_brought_back_in_the_last_photos_is_told(ledger: Ledger, tmp_path: Path) -> None:
+    taken_in(ledger, tmp_path, 3)
+    said = ("strong motion blur: another shot would help more",)
+    for one, limits in zip(ledger.claim(NOW, 3), ((), said, ()), strict=True):
+        verdict = Verdict(one.job.source, "unchanged", "auto", limits=limits)
+        ledger.staged(one.id, Staged(one.job, "", verdict), NOW)
+    facts = status_of(ledger, (), NOW)
+    assert facts["limits"] == [{"source": str(tmp_path / "001.jpg"), "limits": [*said]}]
+    assert any(f"001.jpg: {said[0]}" in line for line in status_lines(facts))
 
 
 def test_a_thousand_problems_are_counted_and_the_latest_shown(ledger: Ledger, tmp_path: Path) -> None:

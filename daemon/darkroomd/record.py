@@ -497,6 +497,17 @@ class Ledger:
         ]
 
     @_told
+    def limited(self, among: int, most: int) -> list[tuple[str, list[str]]]:
+        """Photos among the last that are done, with what could not be brought back in them, latest first."""
+        last = f"SELECT * FROM job WHERE state IN {FINISHED} ORDER BY changed_at DESC, id DESC LIMIT ?"
+        found = [
+            (os.fsdecode(row["source"]), list(json.loads(row["verdict"]).get("limits", ())))
+            for row in self._db.execute(last, (among,))
+            if row["verdict"] is not None
+        ]
+        return [(source, limits) for source, limits in found if limits][:most]
+
+    @_told
     def finished_since(self, since: float) -> int:
         """How many photos were done, or found to need nothing, from `since` on."""
         find = f"SELECT count(*) FROM job WHERE state IN {FINISHED} AND changed_at >= ?"

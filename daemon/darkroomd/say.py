@@ -102,6 +102,8 @@ def status_lines(facts: dict[str, Any]) -> Iterator[str]:
         for entry in facts[name]:
             reason = f": {printable(entry['reason'])}" if entry["reason"] else ""
             yield f"  {entry['state']:<12}{printable(entry['source'])}{reason}"
+    for entry in facts["limits"]:
+        yield f"  {'limits':<12}{printable(entry['source'])}: {printable('; '.join(entry['limits']))}"
     for note in facts["notes"]:
         yield f"note: {printable(note)}"
 

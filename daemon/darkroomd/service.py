@@ -444,6 +444,7 @@ class Service:
     def _tell(self, verdict: Verdict, event: str, id: int, error: Exception | None = None) -> None:
         facts: dict[str, object] = {"source": verdict.source, "job": id, "mode": verdict.mode}
         facts |= {name: value for name in ("output", "reason") if (value := getattr(verdict, name)) is not None}
+        facts |= {"limits": list(verdict.limits)} if verdict.limits else {}
         facts |= {"seconds": round(sum(verdict.seconds.values()), 2)} if verdict.seconds else {}
         if error is not None:
             log.error(event, **facts, exc_info=error)

@@ -115,6 +115,13 @@ def test_the_lines_of_a_page_are_found() -> None:
 
 
 @fetched
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_the_lines_of_a_page_that_lies_on_its_side_or_head_are_found(turns: int) -> None:
+    page = pictures.read(pictures.free_picture("page.png"))
+    assert len(lines_in(np.ascontiguousarray(np.rot90(page, turns)))) >= 6
+
+
+@fetched
 def test_pale_ink_is_found_in_noise_that_hides_it() -> None:
     page = pictures.read(pictures.free_picture("page.png")).repeat(2, axis=0).repeat(2, axis=1).repeat(3, axis=2)
     noisy = pictures.with_noise((40 + page.astype(np.float32) * 0.6).astype(np.uint8), 60)

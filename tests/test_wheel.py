@@ -45,8 +45,29 @@ def test_networks_units_the_example_and_the_licence_are_in_it(wheel: Path) -> No
         assert set(PARTS) - set(names) == set()
         for card in yaml.safe_load(archive.read("darkroomd/shipped/models/cards.yaml")).values():
             assert card.get("source") or f"darkroomd/shipped/models/{card['file']}" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    for text in ("LICENSE", "core_rs/NOTICE"):
+        assert any(name.endswith(f"licenses/{text}") for name in names)
     assert {name.split("/")[0].partition("-")[0] for name in names} <= {"darkroomd", "darkroomd.libs"}
+
+
+def test_the_licences_of_all_that_is_compiled_in_are_told() -> None:
+    words = "cargo tree --offline --package darkroomd-core --features extension-module --edges normal,no-proc-macro"
+    told = subprocess.run(
+        [*words.split(), "--prefix", "none", "--format", "{p}|{l}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = {line.replace(" (*)", "").partition("|")[::2] for line in told.stdout.splitlines()}
+    crates = {named.split()[0]: licence for named, licence in lines if not named.startswith("darkroomd-core ")}
+    apache, others = (ROOT / "core_rs/NOTICE").read_text().split("Under a licence of its own:")
+    assert {name for name in crates if name in re.split(r"[\s,]+", apache)} == {
+        name for name, licence in crates.items() if "Apache-2.0" in licence
+    }
+    assert {name for name in crates if f"  {name}\n" in others} == {
+        name for name, licence in crates.items() if "Apache-2.0" not in licence
+    }
 
 
 def test_one_wheel_serves_every_python_from_3_11_on(wheel: Path) -> None:

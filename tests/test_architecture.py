@@ -27,8 +27,8 @@ MAY_IMPORT = {
     " service shape status workers",
     "by_hand": "config device enhance errors guard job look models original picture pipeline plan save scratch settle"
     " transparent watch write",
-    "doctor": "_core config confine device errors job models picture watch",
-    "install": "config errors places",
+    "doctor": "_core config confine device errors job models openvino picture watch",
+    "install": "config errors openvino places",
     "status": "config record",
     "metrics": "config errors job record systemd",
     "say": "job log",
@@ -81,7 +81,8 @@ MAY_IMPORT = {
     "tone": "scratch",
     "transparent": "_core job scratch",
     "models": "errors places",
-    "device": "errors half job models places polite",
+    "device": "errors half job models openvino places polite",
+    "openvino": "errors",
     "half": "errors",
     # detectors of others
     "fetch": "errors models places",
@@ -104,7 +105,7 @@ KNOWN_IN = {
     "rawpy": "raw",
     "imagecodecs": "jxl",
     "onnxruntime": "device",
-    "onnxruntime_ep_openvino": "device",
+    "openvino": "openvino",
     "onnx": "half",
     "numpy": (
         "colour content device enhance faces grain guard half heic jxl light lines look need pace picture raw regions "

@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,11 @@ GPU_WHEEL = {"onnxruntime-gpu": "1.31.1"}
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Pretends what is installed and there."""
 
-    def pretend(wheels: dict[str, str], cards: int = 0, *, openvino: bool = False) -> None:
+    def pretend(wheels: dict[str, str], cards: int = 0, others: str = "") -> None:
         monkeypatch.setattr(device, "runtime_versions", lambda: wheels)
         monkeypatch.setattr(device, "nvidia_cards", lambda: cards)
-        monkeypatch.setattr(device, "find_spec", lambda name: openvino or None)
+        for name in ("installed", "graphics", "bfloat16"):
+            monkeypatch.setattr(device, name, lambda there=name in others: there)
 
     return pretend
 
@@ -56,24 +56,27 @@ def pretended_card(machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("asked", "wheels", "cards", "openvino", "found"),
+    ("asked", "wheels", "cards", "others", "found"),
     [
-        ("auto", CPU_WHEEL, 0, False, ["cpu"]),
-        ("auto", CPU_WHEEL, 2, False, ["cpu"]),  # a card that nothing installed can use
-        ("auto", GPU_WHEEL, 0, False, ["cpu"]),
-        ("auto", GPU_WHEEL, 2, False, ["cuda:0", "cpu"]),
-        ("auto", CPU_WHEEL, 0, True, ["openvino", "cpu"]),
-        ("cpu", GPU_WHEEL, 2, True, ["cpu"]),
-        ("cuda", GPU_WHEEL, 2, False, ["cuda:0"]),
-        ("cuda:1", GPU_WHEEL, 2, False, ["cuda:1"]),
-        ("tensorrt:1", GPU_WHEEL, 2, False, ["tensorrt:1"]),
-        ("openvino", CPU_WHEEL, 0, True, ["openvino"]),
+        ("auto", CPU_WHEEL, 0, "", ["cpu"]),
+        ("auto", CPU_WHEEL, 2, "graphics bfloat16", ["cpu"]),  # nothing that is installed can use them
+        ("auto", GPU_WHEEL, 0, "", ["cpu"]),
+        ("auto", GPU_WHEEL, 2, "", ["cuda:0", "cpu"]),
+        ("auto", CPU_WHEEL, 0, "installed", ["cpu"]),  # in float32 it would be no quicker
+        ("auto", CPU_WHEEL, 0, "installed bfloat16", ["openvino:cpu", "cpu"]),
+        ("auto", CPU_WHEEL, 0, "installed graphics", ["openvino:gpu", "cpu"]),
+        ("cpu", GPU_WHEEL, 2, "installed bfloat16", ["cpu"]),
+        ("cuda", GPU_WHEEL, 2, "", ["cuda:0"]),
+        ("cuda:1", GPU_WHEEL, 2, "", ["cuda:1"]),
+        ("tensorrt:1", GPU_WHEEL, 2, "", ["tensorrt:1"]),
+        ("openvino", CPU_WHEEL, 0, "installed", ["openvino:cpu"]),
+        ("openvino", CPU_WHEEL, 0, "installed graphics bfloat16", ["openvino:gpu", "openvino:cpu"]),
     ],
 )
 def test_auto_takes_what_is_there_and_a_name_takes_nothing_else(
-    machine: Callable[..., None], asked: str, wheels: dict[str, str], cards: int, openvino: bool, found: list[str]
+    machine: Callable[..., None], asked: str, wheels: dict[str, str], cards: int, others: str, found: list[str]
 ) -> None:
-    machine(wheels, cards, openvino=openvino)
+    machine(wheels, cards, others)
     assert [str(one) for one in candidates(asked)] == found
 
 
@@ -125,7 +128,7 @@ def test_both_runtimes_are_seen_as_they_are_installed(monkeypatch: pytest.Monkey
 def test_without_the_runtime_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(Unavailable, match=r'pip install "darkroomd\[cpu\]"'):
-        Network(models.card("general"), Engine())
+        Network(models.card("general"), Engine(device="cpu"))
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
@@ -176,39 +179,6 @@ def test_auto_comes_down_to_the_processor_and_says_why(machine: Callable[..., No
     assert net.run(np.zeros((1, 3, 64, 64), np.float32)).shape == (1, 3, 64, 64)
 
 
-class Plugin:
-    """OpenVINO's plug-in for a runtime that finds these devices once it is registered."""
-
-    def __init__(self, *kinds: str) -> None:
-        self.kinds = kinds
-        self.registered: list[str] = []
-
-    def get_library_path(self) -> str:
-        return "plugin.so"
-
-    def register_execution_provider_library(self, name: str, path: str) -> None:
-        self.registered.append(f"{name} {path}")
-
-    def get_ep_devices(self) -> list[Any]:
-        names = [("CPUExecutionProvider", "CPU")]
-        names += [("OpenVINOExecutionProvider", kind) for kind in self.kinds if self.registered]
-        return [SimpleNamespace(ep_name=n, device=SimpleNamespace(type=SimpleNamespace(name=k))) for n, k in names]
-
-
-def test_openvino_computes_on_graphics_first_and_is_an_error_where_it_finds_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    there = Plugin("CPU", "GPU")
-    monkeypatch.setitem(sys.modules, device.OPENVINO_PLUGIN, there)
-    assert [one.device.type.name for one in device._openvino_devices(there)] == ["GPU"]
-    device._openvino_devices(there)
-    assert there.registered == ["OpenVINOExecutionProvider plugin.so"]  # once
-    nothing = Plugin()
-    monkeypatch.setitem(sys.modules, device.OPENVINO_PLUGIN, nothing)
-    with pytest.raises(Unavailable, match="OpenVINO finds no Intel device"):
-        device._openvino_devices(nothing)
-
-
 # A shortage of memory
 
 
@@ -232,7 +202,7 @@ class Failing:
     ],
 )
 def test_a_shortage_of_memory_is_told_apart_from_other_failures(error: Exception) -> None:
-    net = Network(models.card("general"), Engine())
+    net = Network(models.card("general"), Engine(device="cpu"))
     tile = np.zeros((1, 3, 64, 96), np.float32)
     net._exact = Failing(error)
     with pytest.raises(OutOfMemory, match="not enough memory for a 96×64 tile"):
@@ -243,14 +213,15 @@ def test_a_shortage_of_memory_is_told_apart_from_other_failures(error: Exception
         net.run(tile)
 
 
-def test_a_real_shortage_ends_in_smaller_tiles_for_this_picture_and_the_next() -> None:
-    """In a process that may take 120 MB more than it has: the runtime fails in its own way."""
-    program = """
+@pytest.mark.parametrize("asked", ["cpu", "openvino"])
+def test_a_real_shortage_ends_in_smaller_tiles_for_this_picture_and_the_next(asked: str) -> None:
+    """With 120 MB more than the process has: ONNX Runtime fails in its own way, OpenVINO is kept from it."""
+    program = f"""
 import resource, numpy as np
 from darkroomd import enhance, models
 from darkroomd.device import Network
 from darkroomd.job import Engine
-engine = Engine(threads=1)
+engine = Engine(device={asked!r}, threads=1)
 net = Network(models.card("general"), engine)
 net.run(np.zeros((1, 3, 128, 128), np.float32))
 pages = int(open("/proc/self/statm").read().split()[0])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from darkroomd import device, doctor, picture
+from darkroomd import device, doctor, openvino, picture
 from darkroomd.doctor import Fact, examined
 from tests import networks
 from tests.command import typed
@@ -137,16 +137,35 @@ def test_two_runtimes_or_none_are_bad(
 
 
 def test_the_configured_device_is_opened_and_one_that_is_not_there_is_bad(config: Path) -> None:
-    assert facts(config)["device"].value == "cpu"
-    with config.open("a") as file:
-        file.write("service: {device: cuda}\n")
+    folders = config.read_text()
+    config.write_text(f"{folders}service: {{device: cpu}}\n")
+    assert facts(config)["device"].value.split(" ")[0] == "cpu"
+    config.write_text(f"{folders}service: {{device: cuda}}\n")
     (line,) = bad(config)
     assert line.startswith("device: device cuda needs ONNX Runtime for NVIDIA cards")
 
 
 def test_an_automatic_device_says_why_it_is_not_a_better_one(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "candidates", lambda asked, worker: (device.Device("openvino"), device.CPU))
-    assert facts(config)["device"].value.startswith("cpu (device openvino: ")
+    monkeypatch.setattr(device, "candidates", lambda asked, worker: (device.Device("cuda"), device.CPU))
+    assert facts(config)["device"].value.startswith("cpu (device cuda:0: ")
+
+
+@pytest.mark.parametrize(
+    ("installed", "bfloat16", "told"),
+    [
+        (False, True, 'cpu (half the time with bfloat16, which this processor has: pip install "darkroomd[openvino]")'),
+        (False, False, "cpu"),
+        (True, False, "cpu"),
+    ],
+)
+def test_it_says_where_another_package_would_halve_the_time(
+    config: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, bfloat16: bool, told: str
+) -> None:
+    for where in (openvino, device):
+        monkeypatch.setattr(where, "installed", lambda: installed)
+        monkeypatch.setattr(where, "bfloat16", lambda: bfloat16)
+        monkeypatch.setattr(where, "graphics", lambda: False)
+    assert facts(config)["device"].value == told
 
 
 def test_a_libvips_without_a_format_is_bad(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

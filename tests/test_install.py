@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroomd import config, install
+from darkroomd import config, install, openvino
 from darkroomd.errors import CannotWrite, ConfigError, Unavailable
 from darkroomd.install import Where, installed, uninstalled, where
 from tests.command import snapshot, typed
@@ -159,19 +159,46 @@ def test_an_output_that_the_service_could_not_write_to_is_told(machine: Machine,
 
 
 @pytest.mark.parametrize(
-    ("device", "nvidia", "lets"),
+    ("device", "there", "lets"),
     [
-        ("cpu", True, ""),
-        ("auto", False, ""),
-        ("auto", True, "char-nvidiactl"),
-        ("cuda:1", False, "char-nvidiactl"),
-        ("openvino", False, "char-drm"),
+        ("cpu", "nvidia graphics bfloat16 installed", ""),
+        ("auto", "graphics bfloat16", ""),
+        ("auto", "installed", ""),
+        ("auto", "nvidia bfloat16 installed", "nvidia"),
+        ("auto", "graphics bfloat16 installed", "render"),
+        ("auto", "bfloat16 installed", "processor"),
+        ("cuda:1", "", "nvidia"),
+        ("openvino", "graphics installed", "render"),
+        ("openvino", "installed", "processor"),
     ],
 )
-def test_a_unit_lets_the_service_use_the_card_that_it_computes_on(device: str, nvidia: bool, lets: str) -> None:
-    told = install._graphics(device, nvidia)
-    assert bool(told) == bool(lets)
-    assert lets in told
+def test_a_unit_lets_the_service_use_what_it_computes_on(
+    device: str, there: str, lets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("graphics", "bfloat16", "installed"):
+        monkeypatch.setattr(openvino, name, lambda there=name in there: there)
+    nvidia = tmp_path if "nvidia" in there else tmp_path / "nowhere"
+    assert (install._kind(device, nvidia) or "") == lets
+
+
+def test_a_users_unit_keeps_every_wall_that_is_not_in_the_way_of_what_computes(
+    mine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = unit_with(mine, monkeypatch, None)
+    assert unit_with(mine, monkeypatch, "render") == [*before[:-2], "MemoryDenyWriteExecute=no", "", *before[-2:]]
+
+
+@needs_root
+def test_a_systems_unit_has_the_devices_of_what_computes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "DeviceAllow=char-drm rw" not in unit_with(machine, monkeypatch, "processor")
+    assert {"DeviceAllow=char-drm rw", "MemoryDenyWriteExecute=no"} <= set(unit_with(machine, monkeypatch, "render"))
+
+
+def unit_with(machine: Machine, monkeypatch: pytest.MonkeyPatch, kind: str | None) -> list[str]:
+    monkeypatch.setattr(install, "_kind", lambda device: kind)
+    said = installed(machine.at, run=machine.run)
+    assert any(install.COMPUTES.get(kind or "", "never") in line for line in said) == (kind is not None)
+    return unit(machine)
 
 
 @needs_root

@@ -148,7 +148,7 @@ def test_the_exposure_is_low(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stdout[-300:]
 
 
-@pytest.mark.parametrize("card", ["nvidia", "render"])
+@pytest.mark.parametrize("card", ["nvidia", "render", "processor"])
 def test_the_exposure_is_low_with_a_graphics_card_too(card: str, tmp_path: Path) -> None:
     copy = with_a_program(SYSTEM, tmp_path)
     lines = (SYSTEM.parent / f"gpu/{card}.conf").read_text().partition("[Service]\n")[2]

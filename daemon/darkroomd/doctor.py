@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 
-from darkroomd import _core, config, device, models, picture
+from darkroomd import _core, config, device, models, openvino, picture
 from darkroomd.confine import landlock_version
 from darkroomd.errors import ConfigError, Unavailable
 from darkroomd.job import Engine
@@ -145,7 +145,10 @@ def _device(path: Path) -> Iterator[Fact]:
     except Unavailable as error:
         yield Fact("device", str(error), good=False)
         return
-    yield Fact("device", f"{net.device}{f' ({net.note})' if net.note else ''}")
+    hint = net.note
+    if net.device == device.CPU and not openvino.installed() and openvino.bfloat16():
+        hint = hint or f"half the time with bfloat16, which this processor has: {device.OPENVINO_HINT}"
+    yield Fact("device", f"{net.device}{f' ({hint})' if hint else ''}")
 
 
 def _state(folder: Path) -> Iterator[Fact]:

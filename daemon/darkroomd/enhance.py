@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from darkroomd._core import Canvas, TilePlan, cut, mix, plan_tiles, resize
-from darkroomd.device import CPU, Network, candidates, network
+from darkroomd.device import CPU, PROCESSOR, Network, candidates, network
 from darkroomd.errors import BadResult, OutOfMemory
 from darkroomd.grain import grained, with_grain
 from darkroomd.job import Engine, Findings, Finish, Maps, Mode, Picture, Ramp, Region, Step, Treatment
@@ -301,8 +301,9 @@ def at_size_of(picture: Picture, result: Picture) -> Picture:
 def opening(mode: Mode, engine: Engine) -> Iterator[None]:
     """Opens the session of the network that a picture needs first in this mode, beside its decoding.
 
-    On the processor only: while a photo is decoded this process has a limit to its memory. The driver of a graphics
-    card asks for far more than it uses, and a card that could not be opened then would not be used afterwards.
+    ONNX Runtime on the processor only: while a photo is decoded this process has a limit to its memory. The driver of a
+    graphics card asks for far more than it uses, a device that could not be opened then would not be used afterwards,
+    and OpenVINO can end the process when it finds no memory.
     What is wrong with the network is told when it is used.
     """
 
@@ -360,7 +361,7 @@ def through(net: Network, pixels: Any, engine: Engine, cells: Any = None) -> Any
 
 
 def _longest_side(net: Network, width: int, height: int, engine: Engine) -> int | None:
-    if width * height < WORTH_MEASURING_PIXELS or net.device != CPU:
+    if width * height < WORTH_MEASURING_PIXELS or net.device not in PROCESSOR:
         return net.longest_side
     return quickest_side(net, min(_tile_side(net.card, engine), net.longest_side or net.card.tile))
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darkroomd import config
+from darkroomd import config, openvino
 from darkroomd.config import Folder, Service
 from darkroomd.errors import CannotWrite, Unavailable
 from darkroomd.places import shipped
@@ -28,6 +28,11 @@ USERS_WATCH, USERS_OUTPUT = "~/Pictures/Inbox", "~/Pictures/Enhanced"
 # what ProtectHome=tmpfs empties; a folder in one of these must be let in by name
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 SERVICE_USER = "darkroomd"
+COMPUTES = {
+    "nvidia": "the graphics card",
+    "render": "the graphics card",
+    "processor": "the processor's bfloat16, for which OpenVINO makes code while it runs",
+}
 SERVICE_MB = 256  # for the service's own process, which holds well under 100
 
 Run = Callable[[Sequence[str]], None]
@@ -127,9 +132,9 @@ def installed(
         program = program or _program()
         text = unit_text(at, loaded.folders, program, _hidden(program) if at.system else [])
         text = _with_memory(text, loaded.service)
-        if at.system and (card := _graphics(loaded.service.device, nvidia=Path("/dev/nvidiactl").exists())):
-            text = text.replace("\n[Install]", f"\n{card}\n[Install]")
-            doing.said.append("the unit lets the service use the graphics card")
+        if kind := _kind(loaded.service.device):
+            text = _with_device(text, kind, system=at.system)
+            doing.said.append(f"the unit lets the service use {COMPUTES[kind]}")
         before = [at.unit.parent] if at.unit.parent.exists() else []
         doing.folder(at.unit.parent, quiet=bool(before))
         lines = [f"# made: {kind} {path}" for kind, path in doing.made]
@@ -316,13 +321,26 @@ def _with_memory(text: str, service: Service) -> str:
     return re.sub(r"^MemoryMax=.*$", f"MemoryMax={high_mb + service.memory_limit_mb}M", text, flags=re.MULTILINE)
 
 
-def _graphics(device: str, nvidia: bool) -> str:
-    """What the unit needs for this device; later lines of a unit replace earlier ones, except where they are lists."""
+def _kind(device: str, nvidia: Path = Path("/dev/nvidiactl")) -> str | None:
+    """The file in systemd/gpu with what a unit needs for this device; None when it needs nothing."""
     kind = device.partition(":")[0]
-    if kind == "auto" and nvidia:
-        kind = "cuda"
-    name = {"cuda": "nvidia", "tensorrt": "nvidia", "openvino": "render"}.get(kind)
-    return (shipped("systemd") / f"gpu/{name}.conf").read_text().partition("[Service]\n")[2] if name else ""
+    if kind == "auto":
+        useful = openvino.installed() and (openvino.graphics() or openvino.bfloat16())
+        kind = "cuda" if nvidia.exists() else "openvino" if useful else "cpu"
+    if kind == "openvino" and not openvino.graphics():
+        return "processor"
+    return {"cuda": "nvidia", "tensorrt": "nvidia", "openvino": "render"}.get(kind)
+
+
+def _with_device(text: str, kind: str, *, system: bool) -> str:
+    """The unit with these lines: later ones replace earlier ones, except where they are lists.
+
+    Of a user's unit, which has all of the user's devices, only the walls that are in the way are changed.
+    """
+    lines = (shipped("systemd") / f"gpu/{kind}.conf").read_text().partition("[Service]\n")[2]
+    if not system:
+        lines = "".join(line for line in lines.splitlines(keepends=True) if line.startswith("MemoryDenyWriteExecute"))
+    return text.replace("\n[Install]", f"\n{lines}\n[Install]")
 
 
 def _escaped(path: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroomd.device import Network, runtime_versions
+from darkroomd.device import CPU, Network, runtime_versions
 from darkroomd.errors import OutOfMemory
 from darkroomd.models import Card
 from darkroomd.places import tiles_folder
@@ -84,10 +84,11 @@ def _useful(card: Card, side: int) -> float:
 
 
 def _machine(net: Network) -> str:
-    """What the answer depends on beside the network: processor, cores, runtime."""
+    """What the answer depends on beside the network: processor, cores, what computes."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         models = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "CPU part"))]
-        facts = (models[:1], len(os.sched_getaffinity(0)), net.threads, sorted(runtime_versions().items()))
+        facts: tuple[object, ...] = (models[:1], len(os.sched_getaffinity(0)), net.threads)
+        facts += (sorted(runtime_versions().items()), *([] if net.device == CPU else [str(net.device)]))
         return hashlib.sha256(repr((platform.machine(), facts)).encode()).hexdigest()[:12]
     return platform.machine()

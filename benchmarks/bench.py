@@ -45,12 +45,14 @@ class Bench:
 
     def answer(self, name: str, damaged: Floats) -> Floats:
         """The network's full answer for a picture, through the product's own tiles; not clipped."""
-        return np.asarray(through(_opened(name, self.models), np.ascontiguousarray(damaged), Engine()), np.float32)
+        return np.asarray(
+            through(_opened(name, self.models), np.ascontiguousarray(damaged), Engine(device="cpu")), np.float32
+        )
 
 
 @cache
 def _opened(name: str, models: Path) -> Network:
-    return Network(cards(models)[name], Engine(), models)
+    return Network(cards(models)[name], Engine(device="cpu"), models)
 
 
 def by_mode(mode: str, damaged: Floats, **options: Any) -> tuple[Floats, Verdict]:

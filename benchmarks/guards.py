@@ -163,7 +163,7 @@ def main() -> None:
     sharp = [p for name in given.sets.split(",") for p in photographs(given.data / name, given.count)]
     faces = list(photographs(given.data / given.faces, given.count))
     pages = list(photographs(given.data / given.text, given.count))
-    general = network("general", Engine())
+    general = network("general", Engine(device="cpu"))
     rows = []
     for name, damage in DAMAGE.items():
         trips: dict[str, list[list[tuple[str, float]]]] = {"truth": [], "general": []}
@@ -173,7 +173,7 @@ def main() -> None:
                 found = findings(before)
                 kinds = trips if len(trips["truth"]) % given.network_every == 0 else {"truth": trips["truth"]}
                 for kind, rest in kinds.items():
-                    after = truth if kind == "truth" else through(general, before.pixels, Engine())
+                    after = truth if kind == "truth" else through(general, before.pixels, Engine(device="cpu"))
                     rest.append(tripped(before, found, after, group is faces, group is pages))
                     if given.show and rest[-1]:
                         print(name, kind, rest[-1])

@@ -105,7 +105,7 @@ def cost(photo: Pixels) -> str:
             looks.append(time.perf_counter() - began)
         best[name] = min(looks)
     began = time.perf_counter()
-    through(network("general", Engine()), picture.pixels, Engine())
+    through(network("general", Engine(device="cpu")), picture.pixels, Engine(device="cpu"))
     whole = time.perf_counter() - began
     return (
         f"At 12 megapixels, look took {best['alone']:.2f} s, with faces and lines of text {best['detectors']:.2f} s, "

@@ -4,7 +4,8 @@ Each part rewrites a section of its own in RESULTS.md, so that a run that was cu
 left: `photo` (which writes the README's figures too), `sizes`, `folder`, and `modes-1`, `modes-12`, `modes-48` for the
 modes at so many megapixels; these take one, two and seven minutes. What people use instead is measured by peers.py,
 other ways to compute the same by ways.py. Every figure is the best of a few tries, and what is compared is measured in
-turns. Beside seconds stand core-seconds, the processor's time of all threads: other work on the machine doubles the
+turns; where OpenVINO is installed and the processor computes in bfloat16, every mode, size and folder is measured that
+way, too. Beside seconds stand core-seconds, the processor's time of all threads: other work on the machine doubles the
 seconds and touches those much less, so that ratios are taken of core-seconds. For a first look, in a minute:
 `modes-1 sizes folder --modes general --sizes 0.1 1 --photos 5`.
 """
@@ -44,6 +45,7 @@ from darkroomd.device import Detector, Network, network
 from darkroomd.enhance import tile_plan
 from darkroomd.job import Engine, Job, Mode, Verdict
 from darkroomd.models import card
+from darkroomd.openvino import bfloat16, installed
 from tests import pictures, reference
 from tests.command import argv, environment
 
@@ -56,6 +58,10 @@ SIZES = {
 OF_MODES = (1, 12, 48)
 OF_SIZES = (1, 3, 24, 100)
 OF_FOLDER = 0.5
+
+# a `service.device`, and what the tables say of it
+FULL, NARROW = ("cpu", ""), ("openvino", ", in bfloat16")
+ENGINES = (FULL, NARROW) if installed() and bfloat16() else (FULL,)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -255,11 +261,12 @@ def watched() -> Iterator[Runs]:
         yield runs
 
 
-def enhance_job(folder: Path, pixels: Pixels, mode: Mode) -> Job:
+def enhance_job(folder: Path, pixels: Pixels, mode: Mode, device: str = "cpu") -> Job:
     source = pictures.write_jpeg(folder / f"{mode.name}.jpg", pixels, 92)
     settings = defaults()
     settings = replace(settings, limits=replace(settings.limits, max_megapixels=1000))
-    return job_for(folder, source, folder / f"{mode.name}-out.jpg", replace(mode, choose=False), settings)
+    job = job_for(folder, source, folder / f"{mode.name}-out.jpg", replace(mode, choose=False), settings)
+    return replace(job, engine=replace(job.engine, device=device))
 
 
 @dataclass(frozen=True)
@@ -298,76 +305,84 @@ def whole(job: Job) -> Whole:
     return Whole(spent, staged.verdict, runs)
 
 
-def warm(folder: Path, mode: Mode, content: str = "") -> None:
+def warm(folder: Path, mode: Mode, content: str = "", device: str = "cpu") -> None:
     """Opens the sessions, and the runtime starts its threads."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole(enhance_job(folder, scene(0.1, content), mode))
+    whole(enhance_job(folder, scene(0.1, content), mode, device))
 
 
 CONTENT = {"portrait": "face", "text": "text"}
 
 
-def of_mode(mode: Mode, megapixels: float, floor: Floor) -> list[str]:
-    """A row of the table: the floor and the whole, in turns."""
-    content, cores = CONTENT.get(mode.name, ""), len(os.sched_getaffinity(0))
+def of_mode(mode: Mode, megapixels: float, floor: Floor) -> list[list[str]]:
+    """Rows of the table: the floor and the whole with each engine, in turns."""
+    content, cores, rows = CONTENT.get(mode.name, ""), len(os.sched_getaffinity(0)), []
     with tempfile.TemporaryDirectory() as name:
-        warm(Path(name) / "warm", mode, content)
-        job = enhance_job(Path(name), scene(megapixels, content), mode)
-        total, best = NEVER, None
+        pixels, jobs = scene(megapixels, content), list[Job]()
+        for device, _ in ENGINES:
+            warm(Path(name) / device, mode, content, device)
+            jobs.append(enhance_job(Path(name) / device, pixels, mode, device))
+        totals, bests = [NEVER] * len(jobs), list[Whole | None]([None] * len(jobs))
         for _ in range(tries(megapixels)):
             floor.measure()
-            this = whole(job)
-            best = this if best is None or this.cost.wall < best.cost.wall else best
-            total = lesser(total, this.cost)
-    assert best is not None
-    real = best.verdict.found["megapixels"]
-    least = best.operations / 1e9 / floor.gflop_per_core_second
-    row = [
-        f"{mode.name}, {megapixels:g} MP",
-        " + ".join(best.networks),
-        f"{least:.2f}",
-        f"{total.cores:.2f}",
-        f"{least / cores:.2f}",
-        f"{best.runs.wall:.2f}",
-        f"{total.wall:.2f}",
-        f"{total.wall / real:.2f}",
-        f"{100 * least / total.cores:.0f} %",
-        f"{100 * best.runs.wall / best.cost.wall:.0f} %",
-        f"{100 * best.cost.cores / (best.cost.wall * cores):.0f} %",
-    ]
-    print(" | ".join(row), flush=True)
-    return row
+            for n, job in enumerate(jobs):
+                this, best = whole(job), bests[n]
+                bests[n] = this if best is None or this.cost.wall < best.cost.wall else best
+                totals[n] = lesser(totals[n], this.cost)
+    for (_, told), total, best in zip(ENGINES, totals, bests, strict=True):
+        assert best is not None
+        real = best.verdict.found["megapixels"]
+        least = best.operations / 1e9 / floor.gflop_per_core_second
+        rows.append([
+            f"{mode.name}, {megapixels:g} MP{told}",
+            " + ".join(best.networks),
+            f"{least:.2f}",
+            f"{total.cores:.2f}",
+            f"{least / cores:.2f}",
+            f"{best.runs.wall:.2f}",
+            f"{total.wall:.2f}",
+            f"{total.wall / real:.2f}",
+            f"{totals[0].cores / total.cores:.2f} ×",
+            f"{100 * least / total.cores:.0f} %",
+            f"{100 * best.runs.wall / best.cost.wall:.0f} %",
+            f"{100 * best.cost.cores / (best.cost.wall * cores):.0f} %",
+        ])  # fmt: skip
+        print(" | ".join(rows[-1]), flush=True)
+    return rows
 
 
 MODES_HEAD = [
     "mode", "networks", "floor, core-s", "whole, core-s", "floor, s", "in session.run, s", "whole, s", "s per MP",
-    "of the floor's speed", "in session.run", "cores busy",
+    "faster by", "of the floor's speed", "in session.run", "cores busy",
 ]  # fmt: skip
 
 
 def from_small_to_large(given: argparse.Namespace) -> str:
-    """What a megapixel costs in pictures of every size: each against the middle of them all."""
-    mode, found = defaults().modes["general"], []
-    with tempfile.TemporaryDirectory() as name:
-        warm(Path(name) / "warm", mode)
-        for megapixels in given.sizes:
-            job = enhance_job(Path(name), scene(megapixels), mode)
-            best = min((whole(job) for _ in range(tries(megapixels))), key=lambda one: one.cost.cores)
-            found.append((best.verdict.found["megapixels"], best))
-            print(f"{megapixels:g} MP: {best.cost}", flush=True)
-    middle = float(np.median([best.cost.cores / real for real, best in found]))
-    rows = [
-        [
-            f"{real:.4g} MP",
-            f"{best.cost.wall:.2f}",
-            f"{best.cost.wall / real:.3f}",
-            f"{best.cost.cores / real:.3f}",
-            f"{100 * (best.cost.cores / real / middle - 1):+.1f} %",
-            f"{100 * (best.runs.tile_pixels['general'] / 1e6 / real - 1):.1f} %",
-            str(best.verdict.peak_rss_mb),
+    """What a megapixel costs in pictures of every size: each against the middle of them all, with each engine."""
+    mode, rows = defaults().modes["general"], []
+    for device, told in ENGINES:
+        found = []
+        with tempfile.TemporaryDirectory() as name:
+            warm(Path(name) / "warm", mode, device=device)
+            for megapixels in given.sizes:
+                job = enhance_job(Path(name), scene(megapixels), mode, device)
+                best = min((whole(job) for _ in range(tries(megapixels))), key=lambda one: one.cost.cores)
+                found.append((best.verdict.found["megapixels"], best))
+                print(f"{megapixels:g} MP{told}: {best.cost}", flush=True)
+        network.cache_clear()  # the memory of one is not that of the other
+        middle = float(np.median([best.cost.cores / real for real, best in found]))
+        rows += [
+            [
+                f"{real:.4g} MP{told}",
+                f"{best.cost.wall:.2f}",
+                f"{best.cost.wall / real:.3f}",
+                f"{best.cost.cores / real:.3f}",
+                f"{100 * (best.cost.cores / real / middle - 1):+.1f} %",
+                f"{100 * (best.runs.tile_pixels['general'] / 1e6 / real - 1):.1f} %",
+                str(best.verdict.peak_rss_mb),
+            ]
+            for real, best in found
         ]
-        for real, best in found
-    ]
     return "Mode general, JPEG to JPEG, with open sessions, in one process.\n\n" + table(
         ["picture", "s", "s per MP", "core-s per MP", "core-s against the median", "margins of tiles",
          "peak memory, MB"],
@@ -375,7 +390,7 @@ def from_small_to_large(given: argparse.Namespace) -> str:
     )  # fmt: skip
 
 
-def a_folder(photos: int) -> list[list[str]]:
+def a_folder(photos: int, device: str, told: str) -> list[list[str]]:
     """`darkroomd once` on this many different photos, against as many in a process that is warm."""
     seen = pictures.scene(*SIZES[OF_FOLDER])
     with tempfile.TemporaryDirectory() as name:
@@ -384,7 +399,8 @@ def a_folder(photos: int) -> list[list[str]]:
             noisy = pictures.with_noise(np.roll(seen, 37 * number, axis=1), 8, seed=number % 7)
             pictures.write_jpeg(home / f"in/{number:04}.jpg", noisy, 92)
         config = home / "config.yaml"
-        config.write_text("folders: [{watch: in, output: out, mode: general}]\nservice: {settle_seconds: 0.1}\n")
+        service = f"service: {{settle_seconds: 0.1, device: {device}}}"
+        config.write_text(f"folders: [{{watch: in, output: out, mode: general}}]\n{service}\n")
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(
             argv("once", "--config", config), env=environment(home), capture_output=True, text=True, check=False
@@ -394,17 +410,25 @@ def a_folder(photos: int) -> list[list[str]]:
         if done.returncode or results != photos:
             raise SystemExit(f"{results} of {photos} photos came out: {done.stderr[-2000:]}")
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        job = enhance_job(home / "alone", scene(OF_FOLDER), defaults().modes["general"])
+        job = enhance_job(home / "alone", scene(OF_FOLDER), defaults().modes["general"], device)
         alone = min((whole(job).cost for _ in range(6)), key=lambda spent: spent.cores)
     cores = len(os.sched_getaffinity(0))
     return [
         [
-            f"`darkroomd once`, {photos} photos of {OF_FOLDER:g} MP",
+            f"`darkroomd once`, {photos} photos of {OF_FOLDER:g} MP{told}",
             f"{wall:.1f} s",
             f"{photos / wall:.2f} photos a second",
         ],
-        ["cores busy meanwhile", f"{100 * used / wall / cores:.0f} %", f"{used / photos:.2f} core-s for each photo"],
-        ["beyond the same photo in a warm process", f"{100 * (used / photos / alone.cores - 1):.0f} %", "of core-s"],
+        [
+            f"cores busy meanwhile{told}",
+            f"{100 * used / wall / cores:.0f} %",
+            f"{used / photos:.2f} core-s for each photo",
+        ],
+        [
+            f"beyond the same photo in a warm process{told}",
+            f"{100 * (used / photos / alone.cores - 1):.0f} %",
+            "of core-s",
+        ],
     ]
 
 
@@ -434,9 +458,10 @@ def latency_ms(drops: int = 10) -> float:
     return 1000 * float(np.median(found[1:]))
 
 
-def peak_memory_mb(source: Path, target: Path) -> int:
+def peak_memory_mb(source: Path, target: Path, device: str) -> int:
     """Resident memory of one `darkroomd enhance`, as its own verdict tells it."""
     command = [sys.executable, "-m", "darkroomd", "enhance", str(source), "-o", str(target), "-m", "general", "--json"]
+    command += ["--device", device]
     return int(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["peak_rss_mb"])
 
 
@@ -488,7 +513,7 @@ def main() -> None:
 
 def against_the_floor(megapixels: float, given: argparse.Namespace) -> str:
     floor, modes = Floor(), [defaults().modes[name] for name in given.modes if has_mode(name)]
-    rows = [of_mode(mode, megapixels, floor) for mode in modes]
+    rows = [row for mode in modes for row in of_mode(mode, megapixels, floor)]
     channels, side = floor.shape
     return (
         f"The floor: a single 3×3 convolution of {channels} channels at {side} × {side}, the best of "
@@ -498,7 +523,7 @@ def against_the_floor(megapixels: float, given: argparse.Namespace) -> str:
         "take; where a network is for faces or text alone, for those parts. *Of the floor's speed* is that least "
         "against the whole photo, JPEG to JPEG, in core-seconds; *in session.run* the share of the photo's seconds in "
         "which a tile is in a network, the one that looks included. Portrait: one face in a photograph; text: a page "
-        "full of it. Mode auto is one of these after a look. "
+        "full of it. Mode auto is one of these after a look. In bfloat16: by OpenVINO, against the same floor. "
         f"A matrix product of {Floor.MATRIX} × {Floor.MATRIX} reaches "
         f"{floor.matrix_gflop_per_core_second:.0f} GFLOP per core-second.\n\n" + table(MODES_HEAD, rows)
     )
@@ -506,34 +531,39 @@ def against_the_floor(megapixels: float, given: argparse.Namespace) -> str:
 
 def folder_and_latency(given: argparse.Namespace) -> str:
     rows = [
-        *a_folder(given.photos),
+        *(row for engine in ENGINES for row in a_folder(given.photos, *engine)),
         ["from settled to a worker", f"{latency_ms():.0f} ms", "median, in a service at rest with a worker"],
     ]
     return table(["what", "took", "that is"], rows)
 
 
 def one_photo(_given: argparse.Namespace) -> str:
-    pixels = scene(MEGAPIXELS)
-    net = network("general", Engine())
-    plan = tile_plan(net.card, *SIZE, Engine())
+    pixels, engine = scene(MEGAPIXELS), Engine(device="cpu")
+    net = network("general", engine)
+    plan = tile_plan(net.card, *SIZE, engine)
     kernel_rows, core_seconds = kernels(pixels, plan, net)
-    with tempfile.TemporaryDirectory() as name:
-        job = enhance_job(Path(name), pixels, defaults().modes["general"])
-        whole(job)
-        best = min((whole(job) for _ in range(tries(MEGAPIXELS))), key=lambda one: one.cost.wall)
-        total, stages = best.cost, best.verdict.seconds
-        peak_mb = peak_memory_mb(job.source, Path(name) / "peak.jpg")
+    rows = []
+    for device, told in ENGINES:
+        with tempfile.TemporaryDirectory() as name:
+            job = enhance_job(Path(name), pixels, defaults().modes["general"], device)
+            whole(job)
+            best = min((whole(job) for _ in range(tries(MEGAPIXELS))), key=lambda one: one.cost.wall)
+            peak_mb = peak_memory_mb(job.source, Path(name) / "peak.jpg", device)
+        total, what = best.cost, f"whole enhance, JPEG to JPEG{told}"
+        rows += [
+            [what, f"{total.wall:.2f} s", f"{total.wall / MEGAPIXELS:.2f} s per megapixel"],
+            *(
+                [f"of which {stage}{told}", f"{seconds:.2f} s", f"{100 * seconds / total.wall:.1f} %"]
+                for stage, seconds in best.verdict.seconds.items()
+            ),
+            [f"in session.run{told}", f"{best.runs.wall:.2f} s", f"{100 * best.runs.wall / total.wall:.1f} %"],
+            [f"peak memory of `darkroomd enhance`{told}", f"{peak_mb} MB", "the same photo, in a process of its own"],
+        ]
+        if device == FULL[0]:
+            in_the_readme(peak_mb, total.wall)
     percent, resident_mb = idle()
-    in_the_readme(peak_mb, total.wall)
-    rows = [
-        ["whole enhance, JPEG to JPEG", f"{total.wall:.2f} s", f"{total.wall / MEGAPIXELS:.2f} s per megapixel"],
-        *(
-            [f"of which {stage}", f"{seconds:.2f} s", f"{100 * seconds / total.wall:.1f} %"]
-            for stage, seconds in stages.items()
-        ),
-        ["in session.run", f"{best.runs.wall:.2f} s", f"{100 * best.runs.wall / total.wall:.1f} %"],
+    rows += [
         ["cut + Canvas", f"{core_seconds:.3f} s", "beside the network, on another thread"],
-        ["peak memory of `darkroomd enhance`", f"{peak_mb} MB", "the same photo, in a process of its own"],
         ["`darkroomd --help`", f"{help_seconds():.3f} s", "no numpy, no onnxruntime"],
         ["idle service", f"{percent:.2f} % of a core", f"{resident_mb} MB resident, worker unloaded"],
     ]

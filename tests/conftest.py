@@ -45,7 +45,7 @@ def make_job(source: Path, target: Path, mode: Mode, output: Output | None = Non
         mode=mode,
         output=output or Output(),
         limits=limits or Limits(),
-        engine=Engine(),
+        engine=Engine(device="cpu"),
         recipe="0" * 64,
         temporary=target.with_name(".darkroomd-test-1-1.part"),
     )

@@ -34,7 +34,7 @@ def job_for(source: Path, target: Path, output_root: Path | None = None, **chang
         mode=Mode("auto", (Treatment("general"),)),
         output=Output(),
         limits=Limits(),
-        engine=Engine(),
+        engine=Engine(device="cpu"),
         recipe="r1",
         output_root=output_root,
     )

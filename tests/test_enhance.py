@@ -19,7 +19,7 @@ from darkroomd.job import Box, Engine, Face, Findings, Mode, Picture, Step, Tags
 from darkroomd.places import shipped_folder
 from tests import networks, pictures
 
-ENGINE = Engine()
+ENGINE = Engine(device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,7 @@ from darkroomd.device import Network
 from darkroomd.job import Engine
 def resident():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
-engine = Engine(threads=1)
+engine = Engine(device="cpu", threads=1)
 net = Network(models.card("general"), engine)
 photo = np.full((512, 512, 3), 128, np.uint8)
 enhance.through(net, photo[:64, :64].copy(), engine)

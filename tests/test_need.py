@@ -14,7 +14,7 @@ from darkroomd.look import findings
 from darkroomd.need import blended, needed, strengths
 from tests import networks, pictures
 
-ENGINE = Engine()
+ENGINE = Engine(device="cpu")
 NOISE = ((1.0, (Ramp("noise", 2.0, 4.0),)),)
 
 

@@ -72,6 +72,14 @@ def test_a_smooth_sky_has_no_steps_when_it_is_enlarged(name: str, taken_for_bflo
     assert apart.max() < 0.001
 
 
+def test_a_convolution_that_has_no_end_in_bfloat16_is_computed_in_float32(taken_for_bfloat16: None) -> None:
+    for radius, coarse in ((6, True), (8, False)):
+        compiled, out = Compiled(networks.box_blur(radius), 1), np.zeros((1, 3, 32, 32), np.float32)
+        assert compiled.coarse == coarse
+        compiled.run(np.ones_like(out), out)
+        assert out[0, 0, 16, 16] == pytest.approx(1, abs=0.01)
+
+
 # Held against float32
 
 

@@ -13,7 +13,7 @@ from darkroomd import device, enhance, grain, regions, tone
 from darkroomd.job import Box, Engine, Face, Findings, Maps, Mode, Picture, Ramp, Tags, Treatment
 from tests import networks, pictures
 
-ENGINE = Engine()
+ENGINE = Engine(device="cpu")
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
-"""Why the numbers in mode auto's table are what they are: `python -m benchmarks.choices [--data FOLDER]`.
+"""Why the numbers in mode auto's table are what they are: `python -m benchmarks.choices [PART ...] [--data FOLDER]`.
 
 On photographs from training that no network of ours has learned from (the last of each folder by name), never on test
-pictures: how near to the truth each strength comes, and how much fine detail it leaves. Rewrites its section of
+pictures: how near to the truth each strength comes, and how much fine detail it leaves. Rewrites its sections of
 RESULTS.md, which models/modes.yaml and guard.py refer to.
 """
 
@@ -145,7 +145,7 @@ def rows_of_movement(data: Path, count: int) -> list[list[str]]:
         sigma, motion = (
             float(np.median(v)) for v in ([f.blur_sigma or 0.0 for f in looks], [f.motion or 0.0 for f in looks])
         )
-        gains = (by_strength(photos, damage, "unblur")[n] for n in (2, 4))
+        gains = by_strength(photos, damage, "unblur")[2:]
         rows.append(
             [name, f"{sigma:.1f}", f"{motion:.2f}", *(f"{mean:+.2f} ({least:+.2f})" for mean, least, _ in gains)]
         )
@@ -177,29 +177,41 @@ def rows_of_colour(data: Path, count: int) -> list[list[str]]:
     return rows
 
 
+PARTS: dict[str, tuple[str, tuple[str, ...], Callable[[Path, int], list[list[str]]]]] = {
+    "strength": (
+        "Auto: choices",
+        ("`general` at strength", *(f"{strength:g}" for strength in STRENGTHS)),
+        rows_of_strength,
+    ),
+    "faces": ("Auto: choices, faces", ("portraits", "told blur", "`portrait` at 0.6", "at 1"), rows_of_faces),
+    "movement": (
+        "Auto: choices, movement",
+        ("photographs", "told blur", "told movement", "`unblur` at 0.6", "at 0.8", "at 1"),
+        rows_of_movement,
+    ),
+    "colour": ("Auto: choices, colour", ("damage", "the truth", "`general`", "red +6, blue -8"), rows_of_colour),
+}
+SAID = {
+    "strength": "PSNR gained in the mean (for the tenth that gains least), and the share of fine detail that is left.",
+    "faces": "PSNR gained in the mean (for the tenth that gains least).",
+    "movement": "PSNR gained in the mean (for the tenth that gains least).",
+    "colour": "Of the limit of the check `colour` is used up, at most by good results and at least by shifted ones:",
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="*", default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--data", type=Path, default=DATA, help="folder of training pictures")
     parser.add_argument("--count", type=int, default=10, help="photographs")
     parser.add_argument("--show", action="store_true", help="write nothing")
     given = parser.parse_args()
-    strengths, faces = rows_of_strength(given.data, given.count), rows_of_faces(given.data, given.count)
-    movement, colour = rows_of_movement(given.data, given.count), rows_of_colour(given.data, given.count)
-    if given.show:
-        return
-    text = (
-        f"{machine()}. {given.count} photographs and {given.count} portraits from training that no network has learned "
-        "from. PSNR gained in the mean (for the tenth that gains least); in the first table also the share of the fine "
-        "detail that is left.\n\n"
-    )
-    text += table(["`general` at strength", *(f"{strength:g}" for strength in STRENGTHS)], strengths)
-    text += "\n\n" + table(["portraits", "told blur", "`portrait` at 0.6", "at 1"], faces)
-    text += "\n\n" + table(["photographs", "told blur", "told movement", "`unblur` at 0.6", "at 0.8", "at 1"], movement)
-    text += (
-        "\n\nOf the limit of the check `colour` is used up, at most by good results and at least by shifted ones:\n\n"
-    )
-    text += table(["damage", "the truth", "`general`", "red +6, blue -8"], colour)
-    rewrite("Auto: choices", text)
+    for part in given.part:
+        title, head, rows_of = PARTS[part]
+        rows = rows_of(given.data, given.count)
+        if not given.show:
+            text = f"{machine()}. {given.count} pictures from training that no network has learned from. {SAID[part]}"
+            rewrite(title, f"{text}\n\n{table(head, rows)}")
 
 
 if __name__ == "__main__":

@@ -111,8 +111,13 @@ class Checked:
 
     @property
     def local(self) -> bool:
-        """Whether places are to blame, and not the picture: only then can they be mended alone."""
+        """Whether there are places to blame: only then can they be mended alone."""
         return bool(self.spoiled.any()) and float(self.spoiled.mean()) <= MOST_SPOILED
+
+    @property
+    def throughout(self) -> bool:
+        """Whether the picture is to blame as well: mended in places alone, it would be patched."""
+        return any(result.name == "colour" and not result.passed for result in self.results)
 
 
 def guards(

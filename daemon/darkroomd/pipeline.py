@@ -34,6 +34,7 @@ WEAKER = (
     (0.5, True, "half strength"),
     (0.25, True, "a quarter of the strength"),
 )
+WEAKER_THROUGHOUT = WEAKER[2], WEAKER[1], WEAKER[3]
 NOTHING_TO_IMPROVE = "nothing to improve: little noise, no visible compression, sharp"
 TOO_SOFT_SIGMA, TOO_SOFT = 2.2, "too soft to be improved without harm"
 FOUND_AGAIN = "found again: made earlier from the same photo with the same settings"
@@ -137,7 +138,7 @@ def _checked(
     if at_first.passed:
         return result, at_first.results, None
     why = ", ".join(f"{c.name} {c.value:.2g} (limit {c.limit:g})" for c in at_first.results if not c.passed)
-    for strength, everywhere, less in WEAKER:
+    for strength, everywhere, less in WEAKER_THROUGHOUT if at_first.throughout else WEAKER:
         if not (everywhere or at_first.local):
             continue
         weaker = weakened(picture, result, at_first, strength, everywhere)

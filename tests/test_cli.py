@@ -373,7 +373,7 @@ def test_check_tells_every_fault_with_its_place_and_ends_with_78(at_home: Path) 
 
 
 def test_check_of_a_good_config_says_so(at_home: Path, config: Path) -> None:
-    config.write_text(f"{config.read_text()}service: {{device: cpu}}\n")
+    config.write_text(config.read_text().replace("service: {", "service: {device: cpu, "))
     answer = typed("check")
     assert (answer.exit_code, answer.stdout, answer.stderr) == (
         0,

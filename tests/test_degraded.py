@@ -78,6 +78,14 @@ def test_4_a_watched_folder_is_not_there_until_it_is_back(house: House) -> None:
     assert "not there" not in told(house)
 
 
+def test_4_its_disk_was_unmounted_around_the_systems_service(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "follows_the_machine", lambda _root: True)
+    house.service = house.a_service()
+    monkeypatch.setattr(watch, "follows_the_machine", lambda _root: False)
+    house.look()
+    assert f"{house.inbox}: {watch.UNMOUNTED}" in told(house)
+
+
 def test_5_results_cannot_be_written(house: House) -> None:
     house.outbox.rmdir()
     house.drop("a.jpg")

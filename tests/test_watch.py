@@ -337,6 +337,30 @@ def test_the_kind_of_file_system_is_that_of_the_innermost_mount(path: str, kind:
     assert watch.far_file_system(Path(path), table) == kind
 
 
+IN_A_SERVICE = (
+    "1208 1158 0:193 / /srv/photos ro,nosuid,relatime shared:480 master:442 - tmpfs nas rw\n"
+    "1204 1208 0:193 /enhanced /srv/photos/enhanced rw,nosuid,relatime shared:481 master:442 - tmpfs nas rw\n"
+)
+MOUNTED_ANEW = (
+    "1208 1216 0:193 / /srv/photos ro,nosuid,relatime shared:480 - tmpfs nas rw\n"
+    "1204 1208 0:193 /enhanced /srv/photos/enhanced rw,nosuid,relatime shared:481 - tmpfs nas rw\n"
+    "1216 1158 0:200 / /srv/photos rw,relatime shared:476 master:442 - tmpfs nas rw\n"
+)
+
+
+def test_a_disk_that_was_unmounted_around_the_service_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables are those of a service that systemd closed off, before and after."""
+    inbox = Path("/srv/photos/inbox")
+    assert watch.follows_the_machine(inbox, IN_A_SERVICE)
+    assert not watch.follows_the_machine(inbox, MOUNTED_ANEW)
+    assert not watch.follows_the_machine(inbox, "\n".join(MOUNTED_ANEW.splitlines()[:2]))
+    reads = iter([True, True, False])
+    monkeypatch.setattr(watch, "follows_the_machine", lambda _root: next(reads))
+    watcher = Watcher([tmp_path], bool)
+    assert watcher.health().notes == ()
+    assert watcher.health().notes == (f"{tmp_path}: {watch.UNMOUNTED}",)
+
+
 def test_a_folder_that_cannot_be_listed_is_told_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").mkdir()
     (tmp_path / "a.jpg").touch()

@@ -36,6 +36,8 @@ _IGNORED = re.compile("|".join(f"({fnmatch.translate(pattern)})" for pattern in 
 # Writes on the other side of these raise no event here.
 _FAR = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "virtiofs", "vboxsf", "fuse")
 
+UNMOUNTED = "its disk or share was unmounted; to see what is mounted there now, restart the service"
+
 # Opening and closing a file to read it are not among them: our own worker would look like a writer.
 _EVENTS: list[type[events.FileSystemEvent]] = [
     events.FileCreatedEvent, events.FileModifiedEvent, events.FileAttribEvent, events.FileMovedEvent,
@@ -79,6 +81,7 @@ class Watcher:
         self._seen: SimpleQueue[tuple[Path, str, bool]] = SimpleQueue()
         self._observer: BaseObserver | None = None
         self._identity = {root: _identity(root) for root in self.roots}
+        self._followed = {root for root in self.roots if follows_the_machine(root)}
         self._started = False
         self._polled: dict[Path, str] = {}
         self._folders: dict[Path, int] = {}
@@ -161,6 +164,7 @@ class Watcher:
         offline = frozenset(root for root, identity in self._identity.items() if identity is None)
         notes = [f"{root}: the folder is not there" for root in sorted(offline)]
         notes += [f"{root}: {why}" for root, why in self._polled.items() if root not in offline]
+        notes += [f"{root}: {UNMOUNTED}" for root in sorted(self._followed) if not follows_the_machine(root)]
         notes += [f"{path}: {why}" for path, why in self._unreadable.items()]
         missing = sum(n for root, n in self._folders.items() if root not in self._polled) - _watches()
         if self._observer is not None and missing > 0 and not rescan:
@@ -259,17 +263,37 @@ def _identity(root: Path) -> tuple[int, int] | None:
 
 def far_file_system(path: Path, mountinfo: str | None = None) -> str | None:
     """The kind of a network or FUSE file system that holds the path; None for a local one."""
+    kind = _mount_of(path, mountinfo).partition(" - ")[2].partition(" ")[0]
+    return kind if kind.split(".")[0] in _FAR else None
+
+
+def follows_the_machine(path: Path, mountinfo: str | None = None) -> bool:
+    """Whether the path lies on a mount that is told of what is unmounted in the machine around us.
+
+    The mounts of a service that systemd closes off are, at the start. One that the machine has unmounted since stays
+    with the service, follows nobody any more, and hides what is mounted in its place.
+    """
+    return " master:" in _mount_of(path, mountinfo).partition(" - ")[0]
+
+
+def _mount_of(path: Path, mountinfo: str | None) -> str:
+    """The line of /proc/self/mountinfo about the mount that holds the path; empty where the kernel does not tell."""
     try:
         lines = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
     except OSError:
-        return None
-    best, kind = -1, ""
+        return ""
+    best, found = -1, ""
+    inner: dict[str, str] = {}  # of mounts at the same place, the one on top: its parent is the one below
     for line in lines.splitlines():
-        fields, _, rest = line.partition(" - ")
-        mount = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields.split()[4]))
-        if path.is_relative_to(mount) and len(mount.parts) >= best:
-            best, kind = len(mount.parts), rest.split()[0]
-    return kind if kind.split(".")[0] in _FAR else None
+        fields = line.partition(" - ")[0].split()
+        mount = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
+        if not path.is_relative_to(mount) or len(mount.parts) < best:
+            continue
+        if len(mount.parts) == best and fields[0] in inner:  # it lies below one that was listed before it
+            continue
+        best, found = len(mount.parts), line
+        inner[fields[1]] = line
+    return found
 
 
 def _no_events(error: OSError) -> str:

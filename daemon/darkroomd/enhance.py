@@ -321,13 +321,15 @@ def opening(mode: Mode, engine: Engine) -> Iterator[None]:
 
 
 def needed_first(mode: Mode) -> str | None:
-    """The network of a mode's first step that needs no reason, as far as it can be told without the picture, else None.
+    """The network of a mode's first step that needs no reason, or is what the mode is for, as far as it can be told
+    without the picture, else None.
 
     Of several that enlarge, the size of the picture decides, unless the mode says how many times.
     """
     if mode.strength == 0:
         return None
     sure = [treatment for treatment in mode.treatments if not treatment.when]
+    sure = sure or [treatment for treatment in mode.treatments if treatment.region == "text" and not mode.choose]
     first = card((sure or mode.treatments)[0].network)
     if first.scale == 1:
         return first.name

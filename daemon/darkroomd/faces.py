@@ -28,11 +28,11 @@ def faces(pixels: Any, detector: Detector) -> tuple[Face, ...]:
     """Every face, the surest first. pixels: (height, width, 1 or 3), uint8 or uint16, upright."""
     height, width = pixels.shape[:2]
     found: list[Face] = []
-    for side in dict.fromkeys((SIDE, min(LARGE_SIDE, max(width, height)))):
-        if side < SIDE:
-            continue
+    seen = pixels
+    for side in dict.fromkeys((max(SIDE, min(LARGE_SIDE, max(width, height))), SIDE)):
         factor = side / max(width, height)
-        small = _eight_bit_colour(resized(pixels, max(1, round(width * factor)), max(1, round(height * factor))))
+        seen = resized(seen, max(1, round(width * factor)), max(1, round(height * factor)))  # the smaller of the larger
+        small = _eight_bit_colour(seen)
         for left, top in _squares(small.shape[1], small.shape[0]):
             square = np.zeros((SIDE, SIDE, 3), np.float32)
             part = small[top : top + SIDE, left : left + SIDE]

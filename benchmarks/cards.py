@@ -45,7 +45,8 @@ def figures(network: str) -> dict[str, dict[str, float]]:
             wanted = heads or tuple(row)[1:]
             if re.fullmatch(pattern, label) and set(wanted) <= row.keys():
                 numbers = {head: row[head].removesuffix(" %") for head in wanted}
-                found[label] = {head: float(n) for head, n in numbers.items() if re.fullmatch(r"[-+]?[\d.]+", n)}
+                told = {head: float(n) for head, n in numbers.items() if re.fullmatch(r"[-+]?[\d.]+", n)}
+                found |= {label: told} if told else {}
     return found
 
 

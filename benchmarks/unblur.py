@@ -64,14 +64,14 @@ def row(bench: Bench, name: str, pairs: Iterator[Pair], blind: bool = False) -> 
         ours = bench.answer("unblur", pair.damaged)
         sharp = unsharp(pair.damaged, pair.sigma, 1)
         known = pair.damaged if blind else richardson_lucy(pair.damaged, pair.kernel)
-        results = (pair.damaged, sharp, known, ours)
+        results = (pair.damaged, sharp, known, bench.answer("general", pair.damaged), ours)
         shifted = [_best_shift(r, pair.truth) if blind and name.startswith("Levin") else r for r in results]
         return [psnr(r, pair.truth) for r in shifted] + [ssim(r, pair.truth) for r in shifted]
 
     figures = means(judge, pairs)
-    cells = [*(f"{v:.2f}" for v in figures[:4]), *(f"{v:.3f}" for v in figures[4:])]
+    cells = [*(f"{v:.2f}" for v in figures[:5]), *(f"{v:.3f}" for v in figures[5:])]
     if blind:
-        cells[2] = cells[6] = ""
+        cells[2] = cells[7] = ""
     return told([name, *cells])
 
 
@@ -121,8 +121,8 @@ def section(bench: Bench) -> str:
     ]
     halos = [halo_row(bench, name, synthetic(bench, kernels)) for name, kernels in (kinds[1], kinds[3])]
     noises = [noise_row(bench, sigma) for sigma in (5, 15, 30)]
-    head = ["blur", "input dB", "unsharp dB", "Richardson-Lucy dB", "ours dB"]
-    head += ["input SSIM", "unsharp SSIM", "Richardson-Lucy SSIM", "ours SSIM"]
+    head = ["blur", "input dB", "unsharp dB", "Richardson-Lucy dB", "general dB", "ours dB"]
+    head += ["input SSIM", "unsharp SSIM", "Richardson-Lucy SSIM", "general SSIM", "ours SSIM"]
     return (
         f"Blurred in linear light, noise of {NOISE_SIGMA:g} level, 8-bit files; the middle 256 × 256 pixels of every "
         "fourth picture of CBSD68 and every second of photo_gt. Ours is told nothing. Unsharp mask: radius of the true "

@@ -65,7 +65,7 @@ class Patches(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         rng = np.random.default_rng((self.recipe["seed"], self.first + index))
         clean = self._clean_patch(rng)
         if "tone" in self.recipe:  # an old print keeps its tone: it is in the truth as well
-            clean = toned(clean, rng, self.recipe["tone"])
+            clean = toned(clean, rng, self.recipe["tone"], self.recipe.get("hard"))
         dirty = damaged(clean, rng, self._damage(index), self.overlays)
         return tuple(torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1))) for p in (dirty, clean))  # type: ignore[return-value]
 

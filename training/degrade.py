@@ -108,11 +108,20 @@ def oversharpened(patch: Patch, rng: np.random.Generator, amount: tuple[float, f
     return np.clip(patch + np.float32(rng.uniform(*amount)) * (patch - low), 0.0, 1.0).astype(np.float32)
 
 
-def toned(patch: Patch, rng: np.random.Generator, shares: dict[str, float]) -> Patch:
-    """The colours of an old print: grey, one tint from shadows to paper (sepia), faded colour, or as they are."""
+def toned(
+    patch: Patch, rng: np.random.Generator, shares: dict[str, float], hard: dict[str, Any] | None = None
+) -> Patch:
+    """The colours of an old print: grey, one tint from shadows to paper (sepia), faded colour, or as they are.
+
+    hard: the chance that its contrast is so high, by a gain in a range, that large parts are plain white and black.
+    """
     kind = rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values()))
     grey = (patch @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
     black, white = rng.uniform(0.0, 0.22), rng.uniform(0.72, 1.0)
+    if hard is not None and rng.random() < hard["chance"]:
+        gain, middle = np.float32(rng.uniform(*hard["gain"])), np.float32(rng.uniform(0.35, 0.6))
+        patch, grey = (np.clip(0.5 + gain * (one - middle), 0, 1) for one in (patch, grey))
+        black, white = rng.uniform(0.0, 0.05), rng.uniform(0.95, 1.0)
     if kind == "grey":
         tint = np.array([1.0, 1.0, 1.0])
         patch = np.repeat(grey, 3, axis=2)
@@ -133,13 +142,14 @@ def scratched(
     overlays: list[npt.NDArray[np.uint8]],
     count: tuple[int, int],
     dark: float = 0.35,
-    dark_widest_px: int | None = None,
+    widest_px: tuple[int, int] | None = None,
 ) -> Patch:
     """Dirt, hairs, dust, stains and scratches from scans (alpha of the overlays), and drawn creases and scratches.
 
     Where the surface is gone the paper shows (light), where something lies on it the scan is dark. dark: the share of
-    the latter. dark_widest_px: what is wider than that does not become dark, because a wide dark stain looks like a
-    coat, and a network that has learned to take it away takes away coats.
+    the latter. widest_px: of light and of dark damage; what is wider is left out of an overlay, because a wide light
+    spot looks like a white hat and a wide dark one like a coat, and a network that has learned to take them away takes
+    away hats and coats.
     """
     side = patch.shape[0]
     for _ in range(rng.integers(count[0], count[1] + 1)):
@@ -147,8 +157,9 @@ def scratched(
         alpha = _crease(rng, side) if creased else _overlay(rng, side, overlays[rng.integers(len(overlays))])
         light = rng.random() < 1 - dark
         colour = rng.uniform(0.75, 1.0) if light else rng.uniform(0.0, 0.25)
-        if not light and dark_widest_px is not None:
-            alpha = alpha - grey_opening(alpha, size=(dark_widest_px, dark_widest_px))
+        if widest_px is not None and not creased:
+            widest = widest_px[0 if light else 1]
+            alpha = alpha - grey_opening(alpha, size=(widest, widest))
         shade = np.array([1.0, rng.uniform(0.93, 1.0), rng.uniform(0.8, 1.0)], dtype=np.float32) * np.float32(colour)
         alpha = np.clip(alpha * np.float32(rng.uniform(0.6, 1.3)), 0, 1)[..., None]
         patch = patch * (1 - alpha) + shade * alpha
@@ -305,7 +316,7 @@ def damaged(
         patch = grainy(patch, rng, damage["grain"]["sigma"])
     if happens("scratches"):
         block = damage["scratches"]
-        patch = scratched(patch, rng, overlays, block["count"], block.get("dark", 0.35), block.get("dark_widest_px"))
+        patch = scratched(patch, rng, overlays, block["count"], block.get("dark", 0.35), block.get("widest_px"))
     if "reduce" in damage:
         patch = reduced(patch, rng, damage["reduce"]["scale"], damage["reduce"]["filters"])
     if happens("small"):

@@ -67,7 +67,7 @@ def _held_out_pair(kind: str, clean: Patch, number: int, recipe: dict[str, Any],
         dirty = compressed(clean, rng, (int(kind[4:]), int(kind[4:])), 0.0, 0.0)
     else:
         if "tone" in recipe:
-            clean = toned(clean, rng, recipe["tone"])
+            clean = toned(clean, rng, recipe["tone"], recipe.get("hard"))
         block = dict(recipe["damage"], clean=float(kind == "clean"))
         dirty = damaged(clean, rng, block, overlays_of(data, recipe))
     return tuple(torch.from_numpy(p.transpose(2, 0, 1).copy())[None] for p in (dirty, clean))  # type: ignore[return-value]

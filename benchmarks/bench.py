@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +51,10 @@ class Bench:
         )
 
 
+# as in a worker: a photo is decoded under a limit on the memory of the whole process
+_ONE_PHOTO_AT_A_TIME = Lock()
+
+
 @cache
 def _opened(name: str, models: Path) -> Network:
     return Network(cards(models)[name], Engine(device="cpu"), models)
@@ -71,9 +76,11 @@ def file_by_mode(mode: str, source: Path, **options: Any) -> tuple[Floats | None
     """What the product makes of a file in one of its modes; None when it is left alone or the result did not pass."""
     with TemporaryDirectory() as name:
         settings = defaults()
+        settings = replace(settings, service=replace(settings.service, device="cpu"))
         chosen = replace(settings.modes[mode], **options)
         job = job_for(source.parent, source, Path(name) / "result.png", chosen, settings)
-        staged = pipeline.run(job)
+        with _ONE_PHOTO_AT_A_TIME:
+            staged = pipeline.run(job)
         if staged.temporary is None or staged.verdict.status != "done":
             return None, staged.verdict
         return pixels(staged.temporary), staged.verdict

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyvips
+from PIL import Image, ImageDraw
 
 from benchmarks.bench import Bench, Floats, codes, pixels
-from benchmarks.damage import blurred, disc, jpeg, noisy, reduced
-from benchmarks.filters import LANCZOS, adaptive_threshold, enlarged
+from benchmarks.damage import blurred, convolved, disc, gaussian, jpeg, noisy, reduced
+from benchmarks.filters import BICUBIC, LANCZOS, adaptive_threshold, enlarged, repaired
+from benchmarks.measures import grey
 from benchmarks.sheets import sheet
 from darkroomd import pipeline
 from darkroomd.by_hand import job_for
@@ -63,7 +65,37 @@ def page_by_lamp(bench: Bench) -> list[Floats]:
     return [damaged, adaptive_threshold(damaged), bench.answer("text", damaged)]
 
 
-COMPARED = {"twice-as-large": ("upscale-2", twice_as_large), "page": ("text", page_by_lamp)}
+def face_stored_small(bench: Bench) -> list[Floats]:
+    """A face stored at half size by a messenger, and enlarged again: as it came | portrait | as she is."""
+    truth = pixels(sample_pictures() / "astronaut.png")[:256, 80:336]
+    small = jpeg(noisy(reduced(convolved(truth, gaussian(1.0)), 2), 8, 0), 65)
+    damaged = np.clip(enlarged(small, 2, BICUBIC), 0, 1)
+    return [one[30:230, 30:230] for one in (damaged, bench.answer("portrait", damaged), truth)]
+
+
+def old_print(bench: Bench) -> list[Floats]:
+    """A print with grain, scratches and creases: as scanned | median, inpainting, non-local means | old-photo."""
+    truth = np.repeat(grey(pixels(sample_pictures() / "camera.png")[20:276, 120:376])[:, :, None], 3, axis=2)
+    sepia = np.asarray((0.1 + 0.82 * truth) * np.array([1.0, 0.9, 0.74]), np.float32)
+    sheet_of_glass = Image.new("L", (512, 512))
+    draw, rng = ImageDraw.Draw(sheet_of_glass), np.random.default_rng(4)
+    for width in (1, 2, 2, 3, 5):
+        bends = np.cumsum(rng.normal(0, 14, 14))
+        along = np.linspace(-20, 532, 14)
+        line = np.stack([along, rng.uniform(60, 450) + bends], axis=1)
+        draw.line([tuple(point) for point in (line if width % 2 else line[:, ::-1]).tolist()], fill=255, width=width)
+    scratches = np.asarray(sheet_of_glass.resize((256, 256), Image.Resampling.BOX), np.float32)[:, :, None] / 255
+    grainy = sepia + 0.04 * rng.standard_normal((256, 256, 1), dtype=np.float32)
+    damaged = jpeg(np.clip(grainy * (1 - scratches) + scratches * np.array([0.93, 0.9, 0.83]), 0, 1), 88)
+    return [damaged, repaired(damaged, 10), bench.answer("old-photo", damaged)]
+
+
+COMPARED = {
+    "twice-as-large": ("upscale-2", twice_as_large),
+    "page": ("text", page_by_lamp),
+    "face": ("portrait", face_stored_small),
+    "old-print": ("old-photo", old_print),
+}
 
 
 def main() -> None:

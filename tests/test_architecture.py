@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "raw": "errors job",
     "jxl": "errors job",
     "colour": "job",
-    "scratch": "_core errors",
+    "scratch": "_core errors polite",
     "save": "colour container errors exif gain_map iptc job scratch xmp",
     "gain_map": "container",
     "container": "",

@@ -4,14 +4,13 @@ A mapped page counts as this process's memory for as long as it is mapped. Who w
 which pages are done with; they stay in the kernel's cache, which it takes back when others need the memory.
 """
 
-import ctypes
 import errno
 import mmap
 import os
 import resource
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,13 @@ import numpy.typing as npt
 
 from darkroomd._core import resize
 from darkroomd.errors import Rejected, Retryable
+from darkroomd.polite import give_memory_back
 
 # two pictures of this size are in memory at once: the photo and its result
 LARGE_BYTES = 160 << 20
 BAND_BYTES = 32 << 20
 # never /tmp, which is memory on many machines
 DEFAULT_FOLDER = "/var/tmp"
-# of glibc's mallopt: what is larger goes back to the system when it is freed. By itself glibc comes to keep blocks of
-# up to 32 MB, between which the rows that libvips holds lie scattered: 100 MB more at 400 megapixels
-M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 256 << 10
 
 
 def giant(size_bytes: int) -> bool:
@@ -63,8 +60,7 @@ def room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if not giant(size):
         return np.empty(shape, dtype)
-    with suppress(AttributeError):  # a C library without it
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+    give_memory_back()
     folder = os.environ.get("TMPDIR") or DEFAULT_FOLDER
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

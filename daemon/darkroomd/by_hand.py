@@ -212,7 +212,7 @@ def _forecast(
         net = network(step.model, engine)
         seconds += net.seconds_per_megapixel() * megapixels_to_run(step, net, picture, found, engine)
         sizes = sizes_to_run(step, picture, found)
-        tiles.append(max((tile_mb(known[step.model], *size, engine) for size in sizes), default=0.0))
+        tiles.append(net.memory_share * max((tile_mb(known[step.model], *size, engine) for size in sizes), default=0.0))
         pictures.append(pictures_mb(picture.width, picture.height, bytes_per_pixel, known[step.model].scale))
     memory_mb = max(held_mb(), RESIDENT_MB) + sum(tiles) + max(pictures)
     began = time.perf_counter()

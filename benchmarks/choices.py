@@ -31,16 +31,17 @@ SIDE = 256
 Damage = Callable[[Pixels], Pixels]
 Case = tuple[str, Damage]
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
+EARLIER_LIMITS = (60, 65, 70, 75, 80)
 
 
-def held_out(folder: Path, count: int) -> list[Pixels]:
-    """The middles, SIDE pixels square, of the last photographs by name."""
+def held_out(folder: Path, count: int, most: int = SIDE) -> list[Pixels]:
+    """The middles, `most` pixels square, of the last photographs by name."""
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[-count:]
     middles = []
     for path in paths:
         image = pyvips.Image.new_from_file(str(path))
         image = image[:3] if image.bands >= COLOURS else image[0].bandjoin([image[0], image[0]])
-        side = min(SIDE, image.width, image.height) // 8 * 8
+        side = min(most, image.width, image.height) // 8 * 8
         middles.append(image.crop((image.width - side) // 2, (image.height - side) // 2, side, side).numpy())
     return middles
 
@@ -177,6 +178,24 @@ def rows_of_colour(data: Path, count: int) -> list[list[str]]:
     return rows
 
 
+def rows_of_earlier_saves(data: Path, count: int) -> list[list[str]]:
+    """For a limit of `earlier_quality`: how many photographs would be taken for saved more strongly before."""
+    photos = held_out(data / PHOTOS, 4 * count, 512)
+    cases: list[Case] = [("as it is", lambda p: p)]
+    cases += [(f"saved once, JPEG {quality}", partial(saved, quality=quality)) for quality in (92, 85)]
+    cases += [
+        (f"JPEG {quality}, then 95", partial(saved_again, quality=quality)) for quality in (50, 60, 65, 70, 75, 80)
+    ]
+    rows = []
+    for name, damage in cases:
+        shown = [found(damage(photo)).visible_quality for photo in photos]
+        told = np.array([100 if quality is None else quality for quality in shown])
+        shares = [f"{100 * float((told < limit).mean()):.0f} %" for limit in EARLIER_LIMITS]
+        rows.append([name, f"{float(np.median(told)):.0f}", *shares])
+        print(" | ".join(rows[-1]), flush=True)
+    return rows
+
+
 PARTS: dict[str, tuple[str, tuple[str, ...], Callable[[Path, int], list[list[str]]]]] = {
     "strength": (
         "Auto: choices",
@@ -189,12 +208,19 @@ PARTS: dict[str, tuple[str, tuple[str, ...], Callable[[Path, int], list[list[str
         ("photographs", "told blur", "told movement", "`unblur` at 0.6", "at 0.8", "at 1"),
         rows_of_movement,
     ),
+    "earlier": (
+        "Auto: choices, earlier saves",
+        ("photographs", "told quality", *(f"below {limit}" for limit in EARLIER_LIMITS)),
+        rows_of_earlier_saves,
+    ),
     "colour": ("Auto: choices, colour", ("damage", "the truth", "`general`", "red +6, blue -8"), rows_of_colour),
 }
 SAID = {
     "strength": "PSNR gained in the mean (for the tenth that gains least), and the share of fine detail that is left.",
     "faces": "PSNR gained in the mean (for the tenth that gains least).",
     "movement": "PSNR gained in the mean (for the tenth that gains least).",
+    "earlier": "Here four times as many, whole, some of which the network that looks has learned from: the quality "
+    "that the pixels show, in the median, and the share below each limit.",
     "colour": "Of the limit of the check `colour` is used up, at most by good results and at least by shifted ones:",
 }
 

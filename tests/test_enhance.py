@@ -464,15 +464,19 @@ def test_the_forecast_counts_the_larger_picture() -> None:
     assert large - small == pytest.approx(12 * 3 * 3, rel=0.01)  # beyond 160 MB a picture lies in a file
 
 
-def test_print_that_was_enlarged_from_half_its_size_is_hardly_sharpened() -> None:
+def test_print_that_was_enlarged_from_half_its_size_is_left_and_the_verdict_says_why() -> None:
     mode = builtin_modes()["text"]
+    page = replace(found(noise_sigma=0.5), text=(Box(10, 10, 90, 14),), blur_sigma=0.3)
 
     def strength(**facts: Any) -> float:
-        page = replace(found(noise_sigma=0.5), text=(Box(10, 10, 90, 14),), blur_sigma=0.3)
+        assert enhance.missing(replace(page, **facts), mode) == ()
         (step,) = enhance.steps_for(replace(page, **facts), mode, (800, 600))
         return step.strength
 
-    assert strength(blockiness=2.1) == 0.3
+    enlarged = replace(page, blockiness=2.1)
+    assert enhance.steps_for(enlarged, mode, (800, 600)) == ()
+    (why,) = enhance.missing(enlarged, mode)
+    assert why.startswith("letters that were enlarged from half their size stay as they are")
     assert strength(blockiness=2.1, blur_sigma=0.8) == 1
     assert strength(blockiness=1.6, blur_sigma=0.0) == 1  # as pages saved at quality 10 look
     assert strength(blockiness=1.6, visible_quality=12) == 1

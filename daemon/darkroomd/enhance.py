@@ -121,15 +121,26 @@ def missing(findings: Findings, mode: Mode) -> tuple[str, ...]:
         return ()
     said = []
     for region, found, what in (("faces", findings.faces, "face"), ("text", findings.text, "text")):
-        if region not in mode.regions or region in _there(findings):
+        if region not in mode.regions:
             continue
-        if found is None:
+        if region in _there(findings):
+            said += _left(region, findings, mode)
+        elif found is None:
             said.append(f"no {what} was looked for: the detector is not here; `{HOW_TO_FETCH}` gets it")
         elif found:
             said.append(f"the {what}s are too small to be restored")
         else:
             said.append(f"no {what} was found")
     return tuple(said)
+
+
+def _left(region: Region, findings: Findings, mode: Mode) -> list[str]:
+    """Why what was found is left as it is, where a line of the mode's table says so by a strength of 0."""
+    facts = _facts(findings, 1.0)
+    treatments = [treatment for treatment in mode.treatments if treatment.region == region]
+    if any(_chosen(treatment, findings, 1.0) for treatment in treatments):
+        return []
+    return [line.because.format(**facts) for one in treatments for line in one.when if line.holds(facts)]
 
 
 def enlargement(mode: Mode, size: tuple[int, int]) -> float:
@@ -160,6 +171,18 @@ def _chosen(treatment: Treatment, findings: Findings, enlargement: float) -> tup
     """Why a treatment is done that needs a reason, at what share of its strength and where; None when it is not."""
     if not treatment.when:
         return "always", 1.0, ((1.0, treatment.where),) if treatment.where else ()
+    found = _facts(findings, enlargement)
+    held = [line for line in treatment.when if line.holds(found)]
+    most = max((line.strength for line in held), default=0.0)
+    if most == 0:
+        return None
+    reasons = dict.fromkeys(line.because.format(**found) for line in held if line.strength > 0)
+    where = tuple((line.strength / most, (*treatment.where, *line.where)) for line in held)
+    return ", ".join(reasons), most, where if any(ramps for _, ramps in where) else ()
+
+
+def _facts(findings: Findings, enlargement: float) -> dict[str, Any]:
+    """What the lines of a mode's table are held against: what is known, by the names of the JSON's `found`."""
     counts = {"faces": len(clear_faces(findings.faces)), "text": len(findings.text or ())}
     found = (
         {"motion": 0.0, "grain": 0.0, "enlargement": enlargement}
@@ -170,13 +193,7 @@ def _chosen(treatment: Treatment, findings: Findings, enlargement: float) -> tup
         found["earlier_quality"] = findings.visible_quality
     if findings.maps is not None:
         found["worst_noise"] = float(np.quantile(findings.maps.noise, WORST_QUANTILE))
-    held = [line for line in treatment.when if line.holds(found)]
-    if not held:
-        return None
-    reasons = dict.fromkeys(line.because.format(**found) for line in held)
-    most = max(line.strength for line in held)
-    where = tuple((line.strength / most, (*treatment.where, *line.where)) for line in held)
-    return ", ".join(reasons), most, where if any(ramps for _, ramps in where) else ()
+    return found
 
 
 def enhanced(picture: Picture, steps: tuple[Step, ...], engine: Engine, findings: Findings | None = None) -> Picture:

@@ -95,7 +95,8 @@ class When:
     """A line of the table by which a mode decides: a treatment is done when every fact lies in its range.
 
     facts: (name as in the JSON's `found`, from, below); of faces and text the number. because: the reason that a person
-    reads, with the facts in it. strength: a share of the treatment's. where: and only there; everywhere when empty.
+    reads, with the facts in it. strength: a share of the treatment's; 0 says why it is not done. where: and only
+    there; everywhere when empty.
     """
 
     because: str

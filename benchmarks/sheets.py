@@ -95,9 +95,9 @@ def of_text(bench: Bench) -> Iterator[tuple[str, Row]]:
             damaged = crop(one.damaged, (0.1, 0.05))
             classic = [unsharp(damaged, 2, 1.5), adaptive_threshold(damaged)]
             yield "pages", [damaged, *classic, bench.answer("text", damaged), crop(one.clean, (0.1, 0.05))]
-    for path in bench.pictures("real_text")[::2]:
-        damaged = crop(pixels(path), (0.4, 0.3))
-        yield "real", [damaged, unsharp(damaged, 2, 1.5), bench.answer("text", damaged)]
+    for _, before, after, verdict in real(bench, "real_text", "text"):
+        damaged, ours = (crop(one, _middle(before, verdict)) for one in (before, after))
+        yield "real", [damaged, unsharp(damaged, 2, 1.5), ours]
 
 
 def of_portrait(bench: Bench) -> Iterator[tuple[str, Row]]:
@@ -107,9 +107,9 @@ def of_portrait(bench: Bench) -> Iterator[tuple[str, Row]]:
             left, top, right, bottom = one.face.box
             middle = ((left + right) / 2 / portrait.SIDE, (top + bottom) / 2 / portrait.SIDE)
             yield strength, [crop(p, middle) for p in (*found.values(), one.truth)]
-    for path in bench.pictures("real_faces")[::2]:
-        damaged = crop(pixels(path))
-        yield "real", [damaged, bench.answer("general", damaged), bench.answer("portrait", damaged)]
+    for _, before, after, verdict in real(bench, "real_faces", "portrait"):
+        damaged, ours = (crop(one, _middle(before, verdict)) for one in (before, after))
+        yield "real", [damaged, bench.answer("general", damaged), ours]
 
 
 def of_old_photo(bench: Bench) -> Iterator[tuple[str, Row]]:
@@ -117,24 +117,29 @@ def of_old_photo(bench: Bench) -> Iterator[tuple[str, Row]]:
         for one in [*old_photo.prints(bench, kind)][::6]:
             damaged = crop(one.damaged)
             yield "prints", [damaged, repaired(damaged, one.sigma), bench.answer("old-photo", damaged), crop(one.truth)]
-    for path in bench.pictures("old_photos"):
-        damaged = crop(pixels(path))
-        yield "real", [damaged, repaired(damaged, 6), bench.answer("old-photo", damaged)]
+    for _, before, after, verdict in real(bench, "old_photos", "old-photo"):
+        damaged, ours = (crop(one, _middle(before, verdict)) for one in (before, after))
+        yield "real", [damaged, repaired(damaged, 6), ours]
+
+
+def real(bench: Bench, test_set: str, mode: str) -> Iterator[tuple[Path, Floats, Floats, Verdict]]:
+    """Real pictures as files through a mode: before, after (the same where nothing was written), and the verdict."""
+    for path in bench.pictures(test_set):
+        try:
+            before = pixels(path)
+        except pyvips.Error:  # BMP files under other names, which neither this libvips nor the product reads
+            continue
+        after, verdict = file_by_mode(mode, path)
+        yield path, before, before if after is None else after, verdict
 
 
 def of_auto(bench: Bench) -> Iterator[tuple[str, Row]]:
     """Real pictures as files through mode auto: before | after | what was found and done."""
     for test_set in ("real_faces", "real_text", "realsrset", "old_photos"):
-        for number, path in enumerate(bench.pictures(test_set)):
-            try:
-                before = pixels(path)
-            except pyvips.Error:  # BMP files under other names, which neither this libvips nor the product reads
-                continue
-            after, verdict = file_by_mode("auto", path)
-            after = before if after is None else after
+        for path, before, after, verdict in real(bench, test_set, "auto"):
             place = _middle(before, verdict)
             views = [crop(one, place) for one in (before, after, _overlay(before, verdict))]
-            yield f"{test_set}-{1 + number // ROWS_A_SHEET}", [*views, _words(path, verdict)]
+            yield test_set, [*views, _words(path, verdict)]
 
 
 def _middle(picture: Floats, verdict: Verdict) -> tuple[float, float]:
@@ -205,8 +210,10 @@ def main() -> None:
         for kind, row in rows_of(bench):
             by_kind.setdefault(kind, []).append(row)
         for kind, rows in by_kind.items():
-            save_png(given.to / f"{name}-{kind}.png", sheet(rows))
-            print(given.to / f"{name}-{kind}.png", flush=True)
+            for first in range(0, len(rows), ROWS_A_SHEET):
+                path = given.to / f"{name}-{kind}-{1 + first // ROWS_A_SHEET}.png"
+                save_png(path, sheet(rows[first : first + ROWS_A_SHEET]))
+                print(path, flush=True)
 
 
 if __name__ == "__main__":

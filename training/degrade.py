@@ -300,11 +300,18 @@ def damaged(
     """A whole history: optics, surface, sensor, size, file. `damage` is a recipe's block; some patches stay clean.
 
     A block has `clean`, and any of the others; what it lacks does not happen. `reduce` makes the patch smaller.
+    `alone` has the chance that one kind of damage comes without the others, the share of each kind, and which may
+    come `beside` it all the same.
     """
     clean = rng.random() < damage["clean"]
+    alone = _alone(rng, damage["alone"]) if "alone" in damage else None
 
     def happens(kind: str) -> bool:
-        return not clean and kind in damage and bool(rng.random() < damage[kind]["chance"])
+        if clean or kind not in damage:
+            return False
+        if alone is not None and kind not in damage["alone"].get("beside", []):
+            return kind == alone
+        return bool(rng.random() < damage[kind]["chance"])
 
     if happens("focus"):
         patch = out_of_focus(patch, rng, damage["focus"]["radius_px"])
@@ -335,3 +342,11 @@ def damaged(
             patch, rng, block["jpeg_quality"], block["webp_chance"], block["twice"], block.get("cropped", 0.0)
         )
     return patch
+
+
+def _alone(rng: np.random.Generator, block: dict[str, Any]) -> str | None:
+    """The one kind of damage that happens, or None for any that come together."""
+    if rng.random() >= block["chance"]:
+        return None
+    shares = np.array(list(block["kinds"].values()))
+    return str(rng.choice(list(block["kinds"]), p=shares / shares.sum()))

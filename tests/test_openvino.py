@@ -37,6 +37,31 @@ def exact(card: models.Card, given: Any) -> Any:
     return Network(card, Engine(device="cpu", threads=1)).run(given)
 
 
+# What it takes
+
+TILE_MB = """
+import sys
+import numpy as np
+from darkroomd.device import network
+from darkroomd.job import Engine
+def status_mb(name):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+net = network(sys.argv[1], Engine(device="openvino", threads=1))
+side, scale = net.card.tile, net.card.scale
+net.run(np.ones((1, 3, 64, 64), np.float32))
+before = status_mb("VmRSS")
+net.run(np.ones((1, 3, side, side), np.float32), np.empty((1, 3, side * scale, side * scale), np.float32))
+print((status_mb("VmHWM") - before) * 2**20 / side**2 / (net.card.memory_bytes_per_pixel * net.memory_share))
+"""
+
+
+@pytest.mark.parametrize("name", ["general", "upscale-2", "upscale-4"])
+def test_a_tile_takes_the_memory_that_explain_expects_of_it(name: str) -> None:
+    found = subprocess.run([sys.executable, "-c", TILE_MB, name], capture_output=True, text=True, check=True)
+    assert 0.75 < float(found.stdout) < 1.25
+
+
 # What it computes
 
 

@@ -48,8 +48,9 @@ BFLOAT16_MAY_DIFFER_MEAN = 0.002
 BFLOAT16_MAY_DIFFER_MOST = 0.04
 CHECKED_SIDE = 128
 
-# What a tile takes of the memory that its card says, which is float32's, by how many times the network enlarges: measured
-# for all of ours. The same size: 0.57 to 0.68; the enlarged picture itself stays in float32, and there are more of it.
+# What a tile takes of the memory that its card says, which is float32's, by how many times the network enlarges:
+# measured for all of ours. The same size: 0.57 to 0.68; the enlarged picture itself stays in float32, and there are
+# more of it.
 BFLOAT16_MEMORY_SHARE = {1: 0.62, 2: 0.87, 4: 1.64}
 
 # The runtime has no class for a shortage of memory; these are the words of its arenas, of std::bad_alloc, and of the

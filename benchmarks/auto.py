@@ -116,8 +116,8 @@ def main() -> None:
         f"{machine()}. Clean photographs, and {len(gain)} damaged ones, as PNG files through the product. Of set14's "
         "originals baboon and pepper are scans with noise of sigma 10 and 5, which is taken out, and coastguard is a "
         "frame of a compressed film; cbsd68 was compressed once. As cameras save them: photographs reduced to half, "
-        "with noise of sigma 1, saved as JPEG 92. Roughness and steepness: mean slope from pixel to pixel. The seconds are of both modes in turns, with "
-        "looking, checking and writing.\n\n"
+        "with noise of sigma 1, saved as JPEG 92. Roughness and steepness: mean slope from pixel to pixel. The seconds "
+        "are of both modes in turns, with looking, checking and writing.\n\n"
     )
     rewrite("Auto", text + table(["photograph", "measured", "asked"], rows))
 

@@ -22,6 +22,8 @@ def test_every_shipped_network_is_the_file_on_its_card_and_opens() -> None:
         answer = net.run(np.full((1, 3, side, side), 0.5, np.float32))
         assert answer.shape == (1, 3, side * card.scale, side * card.scale)
         assert np.isfinite(answer).all()
+        assert card.failures
+        assert all(isinstance(said, str) for said in card.failures)  # YAML takes words with a colon for a mapping
 
 
 def test_a_changed_recipe_cannot_hide_behind_an_old_network() -> None:

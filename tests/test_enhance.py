@@ -334,6 +334,7 @@ def test_light_noise_is_taken_out_less_than_fully_and_strong_movement_is_not_sha
     facts: list[dict[str, Any]] = [{"noise_sigma": 4.0}, {"noise_sigma": 9.0}, {"blur_sigma": 2.4}]
     strengths = [step.strength for one in facts for step in enhance.steps_for(found(**one), AUTO, SIZE)]
     assert strengths == [0.8, 1, 0.8]
+    assert enhance.steps_for(found(noise_sigma=3.5), AUTO, SIZE) == ()
     assert enhance.steps_for(found(blur_sigma=4.4, motion=0.9), AUTO, SIZE) == ()
     assert len(enhance.steps_for(found(blur_sigma=2.4, motion=0.9), AUTO, SIZE)) == 1
     assert len(enhance.steps_for(found(blur_sigma=1.4, motion=0.9), AUTO, SIZE)) == 1
